@@ -1,0 +1,36 @@
+# The two commands a newcomer needs: `make run` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TEST_SECONDS ?= 480
+
+.PHONY: run install install-test test test-long generated docs clean
+
+run: install
+	$(BIN)/atentdsl run recipes/atent_linf.toml
+
+install: .venv/installed
+install-test: .venv/installed-test
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) --editable '.[test]'
+	touch $@
+
+# Fails above eight minutes. Every check is a pytest test, so one report names all that does not hold.
+test: install-test
+	timeout --signal=INT --kill-after=20 $(TEST_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not long" --durations=10
+
+test-long: install-test
+	$(BIN)/python -m pytest -m long --durations=10
+
+# Writes what is derived: the compiled modules of the shipped recipes, and the primitives' pages.
+generated: install
+	$(BIN)/atentdsl compile --all
+
+clean:
+	rm -rf .venv dist runs

@@ -1,0 +1,29 @@
+"""Adversarial training declared as a recipe and compiled into a readable PyTorch training loop.
+
+`load`, `compile`, `draw`, `train` and `evaluate` take a recipe as a path, the name of a shipped recipe, or a dict.
+Importing this package loads no torch: it comes with the first call that computes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atentdsl.api import compile, draw, evaluate, load, train
+    from atentdsl.source import RecipeError
+
+__version__ = "0.1.0"
+
+__all__ = ["RecipeError", "compile", "draw", "evaluate", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("atentdsl.source" if name == "RecipeError" else "atentdsl.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,142 @@
+"""A recipe's optimised plan as the text of a Python module."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from atentdsl import __version__
+from atentdsl.codegen.literals import assignment, plain
+from atentdsl.codegen.sources import Sources
+from atentdsl.codegen.statements import Statements
+from atentdsl.passes import Stage, stages
+from atentdsl.plan import Plan, lower, units, units_as_usually_written
+from atentdsl.plan.operations import Goal, Update
+from atentdsl.recipe import Recipe
+from atentdsl.recipe.tables import SCHEMA
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@attrs.frozen
+class Compiled:
+    """A compiled recipe.
+
+    Attributes:
+        name: the recipe's.
+        goal: what the module does.
+        text: the module.
+        stages: the plan, literal and after each pass.
+    """
+
+    name: str
+    goal: Goal
+    text: str = attrs.field(repr=False)
+    stages: tuple[Stage, ...] = attrs.field(repr=False)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan after every pass."""
+        return self.stages[-1].plan
+
+
+def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
+    """Lowers, optimises and writes out a checked recipe. The same recipe gives the same bytes anywhere."""
+    history = stages(lower(recipe, goal))
+    plan = history[-1].plan
+    written = Statements(recipe, plan)
+    parts = {
+        "title": _title(recipe, goal),
+        "provenance": _provenance(recipe, history),
+        "body": "\n".join(written.lines),
+        "units": units(plan),
+        "counts": any("/ n" in line for line in written.lines),
+    }
+    if goal == "train":
+        parts |= _training(recipe, plan, written)
+    sources = Sources(written.functions)
+    parts["constants"] = "\n".join(written.constants.lines())
+    parts["functions"] = "\n\n\n".join(sources.functions.values())
+    parts["imports"] = _imports(sources.imports, written.runtime)
+    text = _templates().get_template(f"{goal}.py.j2").render(parts)
+    return Compiled(recipe.name, goal, _tidy(text), history)
+
+
+@cache
+def _templates() -> Environment:
+    import jinja2
+
+    loader = jinja2.PackageLoader("atentdsl", "codegen/templates")
+    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True)
+
+
+def _title(recipe: Recipe, goal: Goal) -> str:
+    what = "one training step" if goal == "train" else "the points its sampler draws"
+    return f"{recipe.name}: {what}, as its recipe says."
+
+
+def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
+    plan = history[-1].plan
+    lines = [
+        f"Compiled from {plain(recipe.file.rsplit('/', 1)[-1])} by atentdsl {__version__}, schema {SCHEMA}; not to be edited.",
+        f"sha256 of the recipe's values: {recipe.digest()}",
+        f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
+        f"      literal {units(history[0].plan)}, with weight gradients that nobody reads {units_as_usually_written(plan)}.",
+        "Passes:",
+    ]
+    lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]
+    return "\n".join(lines)
+
+
+def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]:
+    update = next(o for o in plan.flat() if isinstance(o, Update))
+    take = plan.operations[0]
+    rate = written.call(update.rate, update.origin, t="epoch" if update.over == "epochs" else "step")
+    optimizer = written.call(update.optimizer, update.origin, parameters="parameters", lr="learning_rate(1, 1)")
+    return {
+        "rate": rate,
+        "optimizer": optimizer,
+        "settings": "\n".join(_settings(recipe, written)),
+        "batch_comment": written.comment(take.origin).strip(),
+        "update_comment": written.comment(update.origin).strip(),
+    }
+
+
+def _settings(recipe: Recipe, written: Statements) -> list[str]:
+    """What the training loop reads: the recipe's tables that are no part of a step."""
+    optimizer: Any = recipe.optimizer
+    rows: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("NAME", recipe.name, ("recipe", "name")),
+        ("SEED", recipe.header.seed, ("recipe", "seed")),
+        ("DATA", recipe.data.name, ("data", "name")),
+        ("BATCH", recipe.data.batch, ("data", "batch")),
+        ("AUGMENT", tuple(recipe.data.augment), ("data", "augment")),
+        ("VALIDATION", recipe.data.validation, ("data", "validation")),
+        ("MODEL", recipe.model.name, ("model", "name")),
+        ("EPOCHS", optimizer.epochs, ("optimizer", "epochs")),
+        ("SELECT", recipe.evaluate.select, ("evaluate", "select")),
+    ]
+    return [assignment(name, value, written.place(path)) for name, value, path in rows]
+
+
+def _imports(needed: set[str], runtime: set[str]) -> str:
+    standard = sorted(line for line in needed if "torch" not in line)
+    plain_ = [line for line in standard if line.startswith("import ")]
+    from_ = [line for line in standard if line.startswith("from ")]
+    third = sorted((line for line in needed if "torch" in line), key=lambda line: (line.startswith("from "), line))
+    blocks = ["\n".join([*plain_, *from_]), "\n".join(third)]
+    if runtime:
+        blocks.append(f"from atentdsl.runtime import {', '.join(sorted(runtime))}")
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _tidy(text: str) -> str:
+    """Without the gaps that empty blocks leave: at most two blank lines together, one at the end."""
+    lines: list[str] = []
+    for line in text.rstrip().split("\n"):
+        if line.strip() or lines[-2:] != ["", ""]:
+            lines.append(line.rstrip())
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,83 @@
+"""Takes primitives' functions into a generated module as source, with whatever they call."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from typing import Any
+
+MODULES = ("math", "torch")
+TYPES = {
+    "Iterable": "from collections.abc import Iterable",
+    "Optimizer": "from torch.optim import Optimizer",
+    "Tensor": "from torch import Tensor",
+}
+SHARED = "atentdsl.primitives.tensors"
+
+
+class NotSelfContained(Exception):
+    """A primitive's function cannot be taken along: the message names the function, what it reaches for, and the mend."""
+
+
+class Sources:
+    """The functions of one generated module, in the order they must stand, and the imports they ask for.
+
+    >>> from atentdsl.primitives.projections.linf_ball import linf_ball
+    >>> sources = Sources([linf_ball])
+    >>> list(sources.functions)
+    ['clip_around', 'linf_ball']
+    >>> sorted(sources.imports)
+    ['from torch import Tensor', 'import torch']
+    """
+
+    def __init__(self, functions: Iterable[Callable[..., Any]]) -> None:
+        self.functions: dict[str, str] = {}
+        self.imports: set[str] = set()
+        self._taken: dict[str, Callable[..., Any]] = {}
+        for function in functions:
+            self._take(function)
+
+    def _take(self, function: Callable[..., Any]) -> None:
+        name = function.__name__
+        if name in self._taken:
+            if self._taken[name] is not function:
+                both = f"{self._taken[name].__module__} and {function.__module__}"
+                raise NotSelfContained(f"two functions are called `{name}`, in {both}: rename one")
+            return
+        source = textwrap.dedent(inspect.getsource(function))
+        tree = ast.parse(source).body[0]
+        if not isinstance(tree, ast.FunctionDef) or tree.decorator_list or function.__closure__:
+            raise NotSelfContained(f"`{name}` is no plain function: write it with `def`, without decorator or closure")
+        self._taken[name] = function
+        for word in _globals(tree):
+            self._reach(function, word)
+        self.functions[name] = source.rstrip()
+
+    def _reach(self, function: Callable[..., Any], word: str) -> None:
+        if word in MODULES:
+            self.imports.add(f"import {word}")
+        elif word in TYPES:
+            self.imports.add(TYPES[word])
+        else:
+            found = function.__globals__.get(word)
+            at_home = inspect.isfunction(found) and found.__module__ in {function.__module__, SHARED}
+            if not at_home:
+                mend = f"call only torch, math, and functions of its own file or of {SHARED}"
+                raise NotSelfContained(f"`{function.__name__}` in {function.__module__} reaches for `{word}`: {mend}")
+            self._take(found)
+
+
+def _globals(function: ast.FunctionDef) -> list[str]:
+    """The names that a function reads and does not bind, in order of first use; builtins apart."""
+    bound = {argument.arg for argument in ast.walk(function) if isinstance(argument, ast.arg)}
+    read: list[str] = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                bound.add(node.id)
+            elif node.id not in read:
+                read.append(node.id)
+    return [name for name in read if name not in bound and not hasattr(builtins, name)]

@@ -1,0 +1,101 @@
+"""Attacks: samplers of the project's own primitives, compiled by its own compiler.
+
+An attack is the evaluated recipe with its sampler replaced, so what attacks is written, lowered and generated like what
+trains. Its module is stored beside the run's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from atentdsl.codegen import Compiled, as_module, generate
+from atentdsl.recipe import Recipe, ball_radius, load
+from atentdsl.runtime.accuracy import correct
+from atentdsl.runtime.streams import Streams, key
+
+ROUNDING = 1e-5  # a perturbation may pass its radius by what float32 rounds near 1, and no more
+
+
+@attrs.frozen(eq=False)
+class Attack:
+    """Projected gradient descent on the negative loss (Madry et al.), from a uniform start in the ball.
+
+    Attributes:
+        name: for example `pgd-20`.
+        norm, radius, steps, step_size, restarts: its whole setting; lengths in units of inputs in [0, 1].
+        compiled: its sampler.
+    """
+
+    name: str
+    norm: str
+    radius: float
+    steps: int
+    step_size: float
+    restarts: int
+    compiled: Compiled = attrs.field(repr=False)
+    _module: Any = attrs.field(repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that its figure depends on, for the report."""
+        return {
+            "norm": self.norm,
+            "radius": self.radius,
+            "steps": self.steps,
+            "step_size": self.step_size,
+            "restarts": self.restarts,
+        }
+
+    def perturbed(self, model: nn.Module, x: Tensor, y: Tensor, seed: int, restart: int = 0) -> Tensor:
+        """The attacked images, `(batch, *input)`, inside the ball and the box.
+
+        Raises:
+            ValueError: the network's gradient is not finite, or a perturbation has left its ball or box.
+        """
+        points = self._module.draw(model, x, y, Streams(seed, restart, x.device))
+        z: Tensor = points[-1][0]
+        inside = ((z - x).abs() <= self.radius + ROUNDING) & (z >= 0) & (z <= 1)
+        if not bool(inside.all()):
+            wrong = int(torch.nonzero(~inside.flatten(1).all(dim=1))[0])
+            raise ValueError(f"{self.name}: image {wrong} of the batch has left the ball or holds no numbers")
+        return z
+
+    def withstands(self, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
+        """Which images are classified right after every restart, a boolean each; the fallen are not attacked again."""
+        standing = torch.arange(len(x), device=x.device)
+        for restart in range(self.restarts):
+            if len(standing):
+                z = self.perturbed(model, x[standing], y[standing], key(seed, self.name), restart)
+                standing = standing[correct(model, z, y[standing])]
+        held = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        held[standing] = True
+        return held
+
+
+def attacks(recipe: Recipe) -> tuple[Attack, ...]:
+    """The attacks that a recipe is evaluated by, compiled, in its order."""
+    settings = recipe.evaluate
+    radius = settings.radius if settings.radius is not None else ball_radius(list(recipe.samplers))
+    return tuple(_pgd(recipe, name, radius or 0.0) for name in settings.attacks)
+
+
+def _pgd(recipe: Recipe, name: str, radius: float) -> Attack:
+    steps = int(name.removeprefix("pgd-"))
+    step_size = recipe.evaluate.step_size or 2.5 * radius / steps
+    ball = {"kind": f"{recipe.evaluate.norm}_ball", "radius": radius}
+    sampler = {
+        "name": "attack",
+        "moves": steps if radius else 0,
+        "mode": "eval",
+        "start": {"kind": "uniform", "radius": radius, "projected": True},
+        "kernel": {"kind": "gradient", "step_size": step_size or 1.0, "drift": "sign"},
+        "projection": [ball, {"kind": "box"}],
+    }
+    values = {**recipe.values(), "sampler": [sampler]}
+    values["recipe"] = {**values["recipe"], "name": name}
+    compiled = generate(load(values, name=name), "draw")
+    module = as_module(compiled.text, name)
+    return Attack(name, recipe.evaluate.norm, radius, steps, step_size, recipe.evaluate.restarts, compiled, module)

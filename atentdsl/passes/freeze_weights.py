@@ -1,0 +1,50 @@
+"""Freeze weights: where only points move, no weight asks for a gradient.
+
+Autograd then records no graph for the weights and saves no activation for their gradients. Always legal; preserves
+every bit. Merges neighbouring operations into as few regions as there are gaps between weight evaluations.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from atentdsl.plan.cost import units, units_as_usually_written
+from atentdsl.plan.operations import Evaluate, Frozen, Move, Operation, Plan, Project
+
+NAME = "freeze weights"
+
+
+def apply(plan: Plan) -> Plan:
+    """The plan with each run of moves inside a frozen region."""
+    result: list[Operation] = []
+    run: list[Operation] = []
+    for operation in plan.operations:
+        if isinstance(operation, Move | Project) or (isinstance(operation, Evaluate) and operation.wants == "input"):
+            run.append(operation)
+        else:
+            result += [*_region(run), operation]
+            run = []
+    return attrs.evolve(plan, operations=(*result, *_region(run)))
+
+
+def why_not(plan: Plan) -> str | None:
+    """The reason why the pass changes nothing, or None."""
+    if any(isinstance(o, Evaluate) and o.wants == "input" for o in plan.flat()):
+        return None
+    return "no evaluation asks for an input's gradient"
+
+
+def effect(before: Plan, after: Plan) -> str:
+    """What the pass did."""
+    count = sum(isinstance(o, Evaluate) and o.wants == "input" for o in after.flat())
+    asked = f"{count} evaluation{'s ask' if count > 1 else ' asks'}"
+    written = units_as_usually_written(before)
+    return f"{asked} for no weight gradient; as usually written {written} units, now {units(after)}"
+
+
+def _region(run: list[Operation]) -> list[Operation]:
+    """The run with everything from its first evaluation on inside a region."""
+    first = next((i for i, operation in enumerate(run) if isinstance(operation, Evaluate)), None)
+    if first is None:
+        return run
+    return [*run[:first], Frozen(tuple(run[first:]), origin=run[first].origin)]

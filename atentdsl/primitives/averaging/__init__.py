@@ -1,0 +1,1 @@
+"""Which weights the points of a chain carry."""

@@ -1,0 +1,1 @@
+"""What holds a point near its anchor in the target density."""

@@ -1,0 +1,1 @@
+"""How a kernel normalises the gradient, per example."""

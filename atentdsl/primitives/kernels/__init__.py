@@ -1,0 +1,1 @@
+"""How one move proposes the next point."""

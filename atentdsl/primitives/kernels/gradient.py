@@ -1,0 +1,40 @@
+"""Gradient proposal: one step of gradient ascent on the target's energy.
+
+    z' = z + step_size * D(grad E(z))                               (Jagatap et al., Alg. 4 line 7; Madry et al.)
+
+Shapes: z, drift `(batch, *input)`. Units: step_size in units of inputs in [0, 1] where the drift is normalised.
+With drift `sign` and an l-infinity ball this is projected gradient descent on the negative loss, PGD. It equals
+`langevin` with noise 0 and samples no density: without projection it climbs.
+
+>>> import torch
+>>> gradient_step(torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]), step_size=0.1)
+tensor([[ 0.1000, -0.1000]])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from atentdsl.primitives.primitive import Kinded, Positive, Primitive
+from atentdsl.primitives.slots import NameOf
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Parameters(Kinded):
+    """The table `[sampler.kernel]` with kind `gradient`."""
+
+    step_size: Positive = Field(description="η', in units of the input where the drift is normalised")
+    drift: Annotated[str, NameOf("drifts")] = Field("raw", description="how the gradient is normalised")
+    covers: Literal["loss", "energy"] = Field("loss", description="what the drift normalises")
+
+
+def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
+    """z moved along the drift."""
+    return z + step_size * drift
+
+
+PRIMITIVE = Primitive(Parameters, gradient_step, cites=("madry2018pgd",))

@@ -1,0 +1,52 @@
+"""Langevin proposal: one Euler step of the Langevin diffusion towards the target's Gibbs density.
+
+    z' = z + step_size * D(grad E(z)) + sqrt(2 * step_size) * noise * xi       (Jagatap et al., Eq. 8, 9; Alg. 1 line 8)
+
+Shapes: z, drift, xi `(batch, *input)`. Units: inputs in [0, 1]. With drift `raw`, no projection and a fixed per-example
+loss the chain's law is p^(1/noise^2) to first order in step_size; with `sign` or `l2` it samples no density that can be
+named, which is what the published systems run. Not SGLD's decreasing step sizes (Welling and Teh).
+
+>>> import torch
+>>> langevin_step(torch.zeros(1), torch.ones(1), torch.ones(1), step_size=0.5, noise=0.25)
+tensor([0.7500])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from atentdsl.primitives.primitive import Kinded, NonNegative, Positive, Primitive
+from atentdsl.primitives.slots import NameOf
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Parameters(Kinded):
+    """The table `[sampler.kernel]` with kind `langevin`."""
+
+    step_size: Positive = Field(description="η', in units of the input where the drift is normalised")
+    noise: NonNegative = Field(0.0, description="ε, scale of the injected noise; its square is the temperature")
+    drift: Annotated[str, NameOf("drifts")] = Field("raw", description="how the gradient is normalised")
+    covers: Literal["loss", "energy"] = Field("loss", description="what the drift normalises")
+
+
+def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
+    """z moved along the drift, and diffused."""
+    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
+
+
+def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Without noise it is the gradient kernel, and draws nothing."""
+    if parameters["noise"] != 0:
+        return None
+    return "gradient", {name: value for name, value in parameters.items() if name != "noise"}
+
+
+PRIMITIVE = Primitive(
+    Parameters, langevin_step, draws="normal", reduces=reduces, cites=("jagatap2021atent", "welling2011sgld")
+)

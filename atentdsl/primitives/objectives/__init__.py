@@ -1,0 +1,1 @@
+"""The outer loss, per example."""

@@ -1,0 +1,1 @@
+"""How the signal moves the weights."""

@@ -1,0 +1,15 @@
+"""The sources that primitives cite, by key."""
+
+from __future__ import annotations
+
+REFERENCES = {
+    "jagatap2021atent": "Jagatap, Joshi, Basak Chowdhury, Garg, Hegde: Adversarially Robust Learning via Entropic "
+    "Regularization, 2021",
+    "madry2018pgd": "Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant to Adversarial "
+    "Attacks, ICLR 2018",
+    "goodfellow2015fgsm": "Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015",
+    "welling2011sgld": "Welling, Teh: Bayesian Learning via Stochastic Gradient Langevin Dynamics, ICML 2011",
+    "chaudhari2017entropysgd": "Chaudhari et al.: Entropy-SGD: Biasing Gradient Descent into Wide Valleys, ICLR 2017",
+    "loshchilov2019adamw": "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019",
+    "loshchilov2017sgdr": "Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017",
+}

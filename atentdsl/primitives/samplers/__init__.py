@@ -1,0 +1,1 @@
+"""Which variable is perturbed, and how its points are drawn."""

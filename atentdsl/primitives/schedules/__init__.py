@@ -1,0 +1,1 @@
+"""Numbers that change over epochs or steps, both counted from 1."""

@@ -1,0 +1,1 @@
+"""The loss whose Gibbs density a chain draws from, per example."""

@@ -1,0 +1,101 @@
+"""Values together with where they were written, and how `extends` and overrides lay one over another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from atentdsl.source import Document, KeyPath, Span
+
+
+@attrs.frozen
+class Written:
+    """A value and its place. A table's value is a dict of `Written`, an array's a list of them.
+
+    Attributes:
+        replaced: the values that stood here before, oldest first.
+    """
+
+    value: Any
+    document: Document = attrs.field(repr=False)
+    path: KeyPath
+    replaced: tuple[Written, ...] = ()
+
+    def key(self) -> Span:
+        """Where its key stands; a table's header."""
+        return self.document.key(self.path)
+
+    def at(self) -> Span:
+        """Where its value stands."""
+        return self.document.value(self.path)
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Written]]:
+        """This value and every one inside it, by path."""
+        yield path, self
+        if isinstance(self.value, dict | list):
+            for key, child in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
+                yield from child.walk((*path, key))
+
+
+def written(document: Document, value: Any = None, path: KeyPath = ()) -> Written:
+    """The document's data with its places."""
+    value = document.data if not path else value
+    if isinstance(value, dict):
+        value = {key: written(document, child, (*path, key)) for key, child in value.items()}
+    elif isinstance(value, list):
+        value = [written(document, child, (*path, i)) for i, child in enumerate(value)]
+    return Written(value, document, path)
+
+
+def sampler_name(sampler: Written) -> Any:
+    """The name that samplers merge by: `name`, else the space."""
+    entries = sampler.value if isinstance(sampler.value, dict) else {}
+    for key in ("name", "space"):
+        if key in entries:
+            return entries[key].value
+    return "data"
+
+
+def merge(base: Written, over: Written, path: KeyPath = ()) -> Written:
+    """`over` laid over `base`: tables merge, samplers merge by name, everything else is replaced.
+
+    A table that names another `kind` is another part, and replaces the whole table.
+    """
+    if path == ("sampler",) and isinstance(base.value, list) and isinstance(over.value, list):
+        return _merge_samplers(base, over)
+    if isinstance(base.value, dict) and isinstance(over.value, dict) and not _other_kind(base, over):
+        merged = dict(base.value)
+        for key, child in over.value.items():
+            merged[key] = merge(merged[key], child, (*path, key)) if key in merged else child
+        return attrs.evolve(over, value=merged)
+    if base.plain() == over.plain():
+        return base
+    return attrs.evolve(over, replaced=(*base.replaced, attrs.evolve(base, replaced=())))
+
+
+def _other_kind(base: Written, over: Written) -> bool:
+    kinds = [table.value["kind"].value for table in (base, over) if "kind" in table.value]
+    return "kind" in over.value and len(kinds) == 2 and kinds[0] != kinds[1]
+
+
+def _merge_samplers(base: Written, over: Written) -> Written:
+    merged = list(base.value)
+    names = [sampler_name(sampler) for sampler in merged]
+    for sampler in over.value:
+        name = sampler_name(sampler)
+        if name in names:
+            i = names.index(name)
+            merged[i] = merge(merged[i], sampler, ("sampler", i))
+        else:
+            merged.append(sampler)
+    return attrs.evolve(over, value=merged)

@@ -1,0 +1,131 @@
+"""The tables of a recipe that hold no primitive, and the validated recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from atentdsl.primitives.primitive import Kinded, NonNegative, Part, Positive
+from atentdsl.primitives.slots import OneOf
+from atentdsl.source import KeyPath, Span
+
+SCHEMA = 1
+
+
+@attrs.frozen
+class Installed:
+    """The slot takes the name of a file in a folder of `atentdsl/runtime`; reads the folder and imports nothing."""
+
+    folder: str
+
+    def names(self) -> list[str]:
+        """The names, in alphabetical order."""
+        folder = Path(__file__).parent.parent / "runtime" / self.folder
+        return sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A literal over the names."""
+        return core_schema.literal_schema(self.names())
+
+
+class Header(Part):
+    """The table `[recipe]`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)] = Field(
+        description="names the runs and the generated module"
+    )
+    extends: str | None = Field(None, description="a recipe to begin with, relative to this one")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="of weights, data order and every draw")
+
+
+class Data(Part):
+    """The table `[data]`."""
+
+    name: Annotated[str, Installed("datasets")] = Field(description="the data set")
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(description="examples in a batch")
+    augment: list[Literal["crop4", "flip"]] = Field(default_factory=list, description="augmentations, in order")
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="share of the training set held out")
+
+
+class Model(Part):
+    """The table `[model]`."""
+
+    name: Annotated[str, Installed("models")] = Field(description="the architecture")
+    init: Literal["random"] = Field("random", description="where the weights come from")
+
+
+class Evaluate(Part):
+    """The table `[evaluate]`."""
+
+    select: Literal["robust", "clean", "last"] = Field("robust", description="the checkpoint kept, on validation data")
+    attacks: list[Annotated[str, Field(pattern=r"^pgd-[1-9][0-9]{0,3}$")]] = Field(
+        default_factory=lambda: ["pgd-20"], description="pgd-N is N steps; the first one also watches over training"
+    )
+    norm: Literal["linf"] = Field("linf", description="of the attacks")
+    radius: NonNegative | None = Field(None, description="of the attacks; the sampler's ball where not given")
+    step_size: Positive | None = Field(None, description="of the attacks; 2.5 radius / steps where not given")
+    restarts: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="an image counts if it withstands all")
+
+
+@attrs.frozen
+class Recipe:
+    """A recipe that has been checked: what it says is consistent, and compiles.
+
+    Attributes:
+        header, data, model, samplers, objective, optimizer, evaluate: its tables, with their defaults filled in.
+        file: the name its lines are cited by.
+        places: where each key was written, by its path.
+        resolved: the recipe as TOML that stands alone: `extends` and overrides worked in, and said in comments.
+    """
+
+    header: Header
+    data: Data
+    model: Model
+    samplers: tuple[Kinded, ...]
+    objective: Kinded
+    optimizer: Kinded
+    evaluate: Evaluate
+    file: str
+    places: Mapping[KeyPath, Span] = attrs.field(eq=False, repr=False)
+    resolved: str = attrs.field(eq=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.header.name
+
+    def values(self) -> dict[str, Any]:
+        """Every value that means something, defaults included, as plain data: the recipe without its writing."""
+        tables = {
+            "recipe": self.header.model_dump(exclude={"extends"}, exclude_none=True),
+            "data": self.data.model_dump(exclude_none=True),
+            "model": self.model.model_dump(exclude_none=True),
+            "sampler": [s.model_dump(serialize_as_any=True, exclude_none=True) for s in self.samplers],
+            "objective": self.objective.model_dump(serialize_as_any=True, exclude_none=True),
+            "optimizer": self.optimizer.model_dump(serialize_as_any=True, exclude_none=True),
+            "evaluate": self.evaluate.model_dump(exclude_none=True),
+        }
+        return {"schema": SCHEMA, **tables}
+
+    def digest(self) -> str:
+        """sha256 of `values()`: equal for recipes that mean the same, whatever their layout and comments."""
+        return hashlib.sha256(json.dumps(self.values(), sort_keys=True).encode()).hexdigest()
+
+    def place(self, *path: str | int) -> Span | None:
+        """Where this key was written, or the nearest table around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return None
+
+
+SAMPLER = Annotated[Kinded, OneOf("samplers", "chain")]
+OBJECTIVE = Annotated[Kinded, OneOf("objectives", "cross_entropy")]
+OPTIMIZER = Annotated[Kinded, OneOf("optimizers")]

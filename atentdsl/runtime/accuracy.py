@@ -1,0 +1,68 @@
+"""Clean and robust accuracy of a network on images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from atentdsl.runtime.data import Images
+from atentdsl.runtime.streams import key
+
+# Which images withstand an attack: model, x, y and a seed to a boolean for each image.
+Withstands = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+BATCH = 512
+
+
+@attrs.frozen
+class Accuracy:
+    """Shares of images, as fractions.
+
+    Attributes:
+        n: how many images.
+        clean: classified right as they are.
+        robust: for each attack, classified right as they are and under it.
+    """
+
+    n: int
+    clean: float
+    robust: tuple[float, ...]
+
+
+def accuracy(model: nn.Module, images: Images, attacks: Sequence[Withstands], seed: int) -> Accuracy:
+    """The network's accuracy in eval mode, on the images' device.
+
+    An image that is classified wrong as it is counts as broken by every attack, and is not attacked. The network's
+    mode and the global random generators are left as they were found.
+
+    Args:
+        model: maps `(batch, *input)` in [0, 1] to logits `(batch, classes)`.
+        images: what it is asked about.
+        attacks: each says which images withstand it.
+        seed: of the attacks' draws.
+    """
+    mode = model.training
+    devices = [images.device] if images.device.type == "cuda" else []
+    clean = torch.zeros((), dtype=torch.int64, device=images.device)
+    robust = torch.zeros(len(attacks), dtype=torch.int64, device=images.device)
+    with torch.random.fork_rng(devices=devices):
+        for number, first in enumerate(range(0, len(images), BATCH)):
+            x, y = images.take(slice(first, first + BATCH))
+            right = correct(model, x, y)
+            clean += right.sum()
+            for i, withstands in enumerate(attacks):
+                if right.any():
+                    robust[i] += withstands(model, x[right], y[right], key(seed, "attack", i, number)).sum()
+    model.train(mode)
+    n = len(images)
+    return Accuracy(n, int(clean) / n, tuple(int(count) / n for count in robust))
+
+
+def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Which images the network classifies right in eval mode, a boolean each."""
+    model.eval()
+    with torch.no_grad():
+        right: Tensor = model(x).argmax(dim=1) == y
+    return right

@@ -1,0 +1,45 @@
+"""The 1,797 real handwritten digits that come with scikit-learn: (1, 8, 8), 10 classes, no download.
+
+The test images are each class's third, eighth, thirteenth, ... in the published order: a fifth of every class, the same
+on every machine and in every version, whatever the seed of a run.
+
+E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from atentdsl.runtime.data import Arrays
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["load"]
+
+CLASSES = 10
+LEVELS = 16  # a pixel is a count of 0 to 16 inked dots
+EVERY = 5
+
+
+def load(root: Path | None = None) -> Arrays:
+    """Load the digits, with pixels scaled from 0..16 to 0..255 and rounded; `root` is not looked at.
+
+    >>> arrays = load()
+    >>> len(arrays.train_y), len(arrays.test_y)
+    (1438, 359)
+    """
+    from sklearn.datasets import load_digits  # takes a second to import, and other data sets do not need it
+
+    published = load_digits()
+    pixels = torch.from_numpy(np.rint(published.images * 255 / LEVELS).astype(np.uint8)).unsqueeze(1)
+    labels = torch.from_numpy(published.target.astype(np.int64))
+    test = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(CLASSES):
+        members = torch.nonzero(labels == label).flatten()
+        # Starting at EVERY // 2 makes the count n / EVERY rounded to the nearest.
+        test[members[EVERY // 2 :: EVERY]] = True
+    return Arrays(pixels[~test], labels[~test], pixels[test], labels[test], CLASSES)

@@ -1,0 +1,82 @@
+"""sgd: one training step, as its recipe says.
+
+Compiled from sgd.toml by atentdsl 0.1.0, schema 1; not to be edited.
+sha256 of the recipe's values: c50415ee8b3d25172872e8b5b7764b19befa9c417068e65ee5e9874fb0255895
+Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 3, with weight gradients that nobody reads 3.
+Passes:
+    freeze weights: no evaluation asks for an input's gradient
+    roll: no operations repeat
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import weight_gradient
+
+NAME = "sgd"  # sgd.toml:5
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 30  # sgd.toml:16
+SELECT = "robust"  # default
+
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 30  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, at the first step's learning rate."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 3 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    # the next batch                                 sgd.toml:7 [data]
+    x, y = next(batches)
+    n = len(x)
+    optimizer.zero_grad(set_to_none=True)
+    signal = x.new_zeros(())
+
+    # the signal's gradient in the weights           default [objective]
+    signal += weight_gradient(model, x, y, cross_entropy, rng, weight=1.0 / n)
+
+    # update                                         sgd.toml:14 [optimizer]                        Eq. 7
+    optimizer.step()
+    return signal

@@ -1,0 +1,146 @@
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atentdsl.runtime import models
+from atentdsl.runtime.normalise import Normalise
+
+FINITE = st.floats(-2, 2, width=32)
+POSITIVE = st.floats(0.0625, 4, width=32)
+
+
+def test_names_are_the_files_of_the_folder():
+    files = {path.stem for path in Path(models.__file__).parent.glob("*.py")} - {"__init__"}
+    assert set(models.names()) == files
+    assert list(models.names()) == sorted(models.names())
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ValueError, match=r"unknown model 'cnn'; known: .*mlp, .*small_cnn"):
+        models.build("cnn", (1, 8, 8), 10, [0.5], [0.5], seed=0)
+
+
+# Normalise
+
+
+@given(st.lists(st.tuples(FINITE, POSITIVE), min_size=1, max_size=4), st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_normalise_is_x_minus_mean_over_std_by_channel(moments, axes, seed):
+    mean, std = zip(*moments, strict=True)
+    shape = (2, len(mean), *range(2, 2 + axes))
+    x = np.random.default_rng(seed).random(shape, dtype=np.float32)
+    out = Normalise(mean, std)(torch.from_numpy(x)).numpy()
+    assert out.shape == shape
+    for channel, (m, s) in enumerate(moments):
+        assert np.array_equal(out[:, channel], (x[:, channel] - np.float32(m)) / np.float32(s))
+
+
+@given(POSITIVE, st.floats(0, 0.5), st.integers(0, 2**32 - 1))
+def test_a_radius_is_in_units_of_the_input(std, radius, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x, delta = torch.rand(2, 3, 1, 4, 4, dtype=torch.float64, generator=generator)
+    layer = Normalise([0.5], [std]).double()
+    moved = layer(x + radius * delta) - layer(x)
+    torch.testing.assert_close(moved, radius * delta / std, rtol=1e-12, atol=1e-13)
+
+
+def test_normalise_is_part_of_the_state_and_is_not_trained():
+    layer = Normalise([0.5, 0.25], [0.5, 0.5])
+    assert set(layer.state_dict()) == {"mean", "std"}
+    assert list(layer.parameters()) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [([], []), ([0.5], [0.5, 0.5]), ([0.5], [0.0]), ([0.5], [-1.0]), ([float("nan")], [1.0]), ([0.5], [float("inf")])],
+)
+def test_normalise_refuses_moments_that_are_none(mean, std):
+    with pytest.raises(ValueError, match="mean"):
+        Normalise(mean, std)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1, 4, 4), (2, 4, 4, 3)])
+def test_normalise_refuses_other_channels_rather_than_broadcast(shape):
+    with pytest.raises(ValueError, match=r"\(batch, 3, ...\)"):
+        Normalise([0.5] * 3, [0.5] * 3)(torch.zeros(shape))
+
+
+# build
+
+
+@settings(max_examples=20)
+@given(
+    st.sampled_from(["mlp", "small_cnn"]),
+    st.tuples(st.integers(1, 3), st.integers(4, 13), st.integers(4, 13)),
+    st.integers(2, 12),
+    st.integers(0, 2**40),
+)
+def test_a_network_is_its_seed_and_leaves_the_global_generator(name, shape, classes, seed):
+    moments = [0.5] * shape[0], [0.25] * shape[0]
+    before = torch.get_rng_state()
+    model = models.build(name, shape, classes, *moments, seed=seed)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    again = models.build(name, shape, classes, *moments, seed=seed)
+    other = models.build(name, shape, classes, *moments, seed=seed + 1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1))
+    logits = model(x)
+    assert logits.shape == (2, classes)
+    # No dropout, no batch norm: an example's logits depend neither on the mode nor on the rest of the batch.
+    assert torch.equal(model.eval()(x), logits)
+    torch.testing.assert_close(model(x[:1]), logits[:1])
+
+
+@pytest.mark.parametrize("name", ["mlp", "small_cnn"])
+def test_the_network_sees_normalised_inputs(name):
+    plain = models.build(name, (1, 8, 8), 10, [0.0], [1.0], seed=0)
+    shifted = models.build(name, (1, 8, 8), 10, [0.5], [0.25], seed=0)
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(shifted(x), plain((x - 0.5) / 0.25))
+    assert not torch.allclose(shifted(x), plain(x))
+
+
+def test_a_network_is_made_on_the_cpu_whatever_the_default_device():
+    with torch.device("meta"):
+        model = models.build("mlp", (1, 8, 8), 10, [0.5], [0.5], seed=0)
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8), (1, 8, 3), (64,)])
+def test_small_cnn_refuses_what_it_cannot_pool(shape):
+    with pytest.raises(ValueError, match="small_cnn wants"):
+        models.build("small_cnn", shape, 10, [0.5] * shape[0], [0.5] * shape[0], seed=0)
+
+
+def test_moments_must_be_those_of_the_channels():
+    with pytest.raises(ValueError, match="3 means"):
+        models.build("mlp", (3, 8, 8), 10, [0.5], [0.5], seed=0)
+
+
+@pytest.mark.parametrize("name", ["mlp", "small_cnn"])
+def test_a_network_learns_the_digits(name):
+    from atentdsl.runtime import datasets
+    from atentdsl.runtime.data import batches
+
+    arrays = datasets.load("digits")
+    model = models.build(name, (1, 8, 8), 10, [0.3], [0.38], seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for epoch in range(6):
+        for x, y in batches(arrays.training(), 64, seed=0, epoch=epoch, first_step=22 * epoch):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    x, y = arrays.test().take(slice(None))
+    assert float((model(x).argmax(1) == y).float().mean()) > 0.9
+
+
+def test_every_network_can_be_built_by_name():
+    for name in models.names():
+        module = __import__(f"atentdsl.runtime.models.{name}", fromlist=["build"])
+        assert list(inspect.signature(module.build).parameters) == ["shape", "classes"]
