@@ -116,9 +116,7 @@ def compile(recipe: Source, overrides: Sequence[str] = (), goal: Goal = "train")
     return generate(load(recipe, overrides), goal)
 
 
-def draw(
-    recipe: Source, model: nn.Module, x: Tensor, y: Tensor, seed: int = 0, overrides: Sequence[str] = ()
-) -> Drawn:
+def draw(recipe: Source, model: nn.Module, x: Tensor, y: Tensor, seed: int = 0, overrides: Sequence[str] = ()) -> Drawn:
     """The points that the recipe's sampler draws around a batch, and their weights.
 
     Args:
@@ -162,8 +160,8 @@ def train(
     Args:
         recipe, overrides: as for `load`.
         model: the caller's own network, trained in place, instead of the recipe's; takes inputs in [0, 1].
-        data: the caller's own training set, any torch data set, instead of the recipe's; a validation split is held out.
-        test: its test set; without one the evaluation is made on the validation split, and says so.
+        data: the caller's own training set, any torch data set, instead of the recipe's; part of it is held out.
+        test: its test set; without one the evaluation is made on the validation split and says so.
         seed: instead of the recipe's.
         device: `auto`, `cpu` or `cuda`.
         out: the folder that run directories are made in.
@@ -270,7 +268,7 @@ def evaluate(
 
     place = subject.path if isinstance(subject, Run) else subject
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
-    checked = load(run.path / RECIPE if run else place, overrides)  # type: ignore[arg-type]
+    checked = load(run.path / RECIPE if run else place, overrides)
     chosen = devices.choose(device)
     own = run is not None and _manifest(run.path)
     if data is not None:

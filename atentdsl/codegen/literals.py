@@ -9,10 +9,10 @@ LINE = 120
 
 
 def literal(value: Any) -> str:
-    """Python text that `ast.literal_eval` reads back as the same value.
+    r"""Python text that `ast.literal_eval` reads back as the same value.
 
     >>> literal((0.1, 2)), literal('a"b')
-    ('(0.1, 2)', "'a\\"b'")
+    ('(0.1, 2)', "'a\"b'")
 
     Raises:
         ValueError: the value has no literal, such as an infinity.

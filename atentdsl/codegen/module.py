@@ -81,10 +81,10 @@ def _title(recipe: Recipe, goal: Goal) -> str:
 def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
     plan = history[-1].plan
     lines = [
-        f"Compiled from {plain(recipe.file.rsplit('/', 1)[-1])} by atentdsl {__version__}, schema {SCHEMA}; not to be edited.",
+        f"Compiled from {plain(recipe.file.rsplit('/', 1)[-1])} by atentdsl {__version__}, schema {SCHEMA}.",
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
-        f"      literal {units(history[0].plan)}, with weight gradients that nobody reads {units_as_usually_written(plan)}.",
+        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(plan)}.",
         "Passes:",
     ]
     lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]

@@ -19,7 +19,7 @@ SHARED = "atentdsl.primitives.tensors"
 
 
 class NotSelfContained(Exception):
-    """A primitive's function cannot be taken along: the message names the function, what it reaches for, and the mend."""
+    """A primitive's function cannot be taken along; the message names what it reaches for, and the mend."""
 
 
 class Sources:
@@ -63,8 +63,7 @@ class Sources:
             self.imports.add(TYPES[word])
         else:
             found = function.__globals__.get(word)
-            at_home = inspect.isfunction(found) and found.__module__ in {function.__module__, SHARED}
-            if not at_home:
+            if not inspect.isfunction(found) or found.__module__ not in {function.__module__, SHARED}:
                 mend = f"call only torch, math, and functions of its own file or of {SHARED}"
                 raise NotSelfContained(f"`{function.__name__}` in {function.__module__} reaches for `{word}`: {mend}")
             self._take(found)

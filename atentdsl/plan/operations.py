@@ -190,8 +190,8 @@ def flatten(operations: tuple[Operation, ...]) -> Iterator[Operation]:
         elif isinstance(operation, Repeat):
             for turn in range(operation.count):
                 for inner in flatten(operation.body):
-                    if operation.coefficients and getattr(inner, "coefficient", None) == "loop":
-                        yield attrs.evolve(inner, coefficient=operation.coefficients[turn])  # type: ignore[call-arg]
+                    if operation.coefficients and isinstance(inner, Evaluate | Keep) and inner.coefficient == "loop":
+                        yield attrs.evolve(inner, coefficient=operation.coefficients[turn])
                     else:
                         yield inner
         else:

@@ -34,7 +34,10 @@ def citations(sampler: Any) -> Citations:
     if sampler.kernel.kind == "langevin":
         number = 1 if sampler.target.coupling.kind == "l2" else 2
         return Citations(
-            *(f"Alg. {number}, line {line}" for line in ("3", "4", "7", "8")),
+            batch=f"Alg. {number}, line 3",
+            start=f"Alg. {number}, line 4",
+            gradient=f"Alg. {number}, line 7",
+            move=f"Alg. {number}, line 8",
             project=f"Alg. {number}, line 8" if number == 2 else "",
             average=f"Alg. {number}, lines 9-10",
             update=f"Alg. {number}, lines 12-13",

@@ -1,7 +1,8 @@
 """The target density of a sampler, p(z) proportional to exp E(z) with E(z) = beta * L(z) - coupling(z, anchor).
 
-Per example (Jagatap et al., Eq. 3 and 4). `direction = "descend"` turns beta's sign (Eq. 16). `reduction = "batch_mean"`
-divides the loss's gradient by the batch, as Alg. 1 line 7 prints, and leaves the coupling its size.
+Per example (Jagatap et al., Eq. 3 and 4). `direction = "descend"` turns beta's sign (Eq. 16).
+`reduction = "batch_mean"` divides the loss's gradient by the batch, as Alg. 1 line 7 prints, and leaves the coupling
+its size.
 """
 
 from __future__ import annotations

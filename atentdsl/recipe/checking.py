@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Kinded, Primitive
-from atentdsl.recipe.merging import Written, sampler_name
+from atentdsl.recipe.merging import Written
 from atentdsl.recipe.resolved import resolved_text
 from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, SCHEMA, Data, Evaluate, Header, Model, Recipe
 from atentdsl.recipe.wording import diagnose, unknown_key
@@ -163,6 +162,3 @@ def _nearest(whole: Written, path: KeyPath) -> Span:
 
 def _sources(whole: Written) -> dict[str, str]:
     return {value.document.name: value.document.text for _, value in whole.walk()}
-
-
-__all__ = ["ball_radius", "check", "primitive_of", "sampler_name"]

@@ -34,7 +34,7 @@ def override(base: Written, text: str) -> Written:
 
 def _depth(document: Document) -> int:
     """How many words the key has: a table on the value's side must not be taken for more of them."""
-    found = parse(f"{document.text.partition('=')[0]}= 0", document.name).data
+    found: Any = parse(f"{document.text.partition('=')[0]}= 0", document.name).data
     depth = 0
     while isinstance(found, dict):
         found = next(iter(found.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atentdsl.primitives import registry
+from atentdsl.primitives.primitive import Part
 from atentdsl.recipe.merging import Written
 from atentdsl.source import Diagnostic, KeyPath, Span, suggest
 
@@ -162,10 +163,8 @@ def _path(whole: Written, loc: tuple[str | int, ...]) -> tuple[KeyPath, dict[Key
             tags[path] = str(key)
             continue
         path = (*path, key)
-        if inside or (isinstance(entries, list) and isinstance(key, int)):
-            found = entries[key]
-        else:
-            found = None
+        index = isinstance(entries, list) and isinstance(key, int)
+        found = entries[key] if entries is not None and (inside or index) else None
     return path, tags
 
 
@@ -206,7 +205,7 @@ def _accepted(path: KeyPath, tags: dict[KeyPath, str], base: KeyPath) -> tuple[l
         from atentdsl.primitives.density import Target
 
         return list(Target.model_fields), "table `target`"
-    tables = {"recipe": Header, "data": Data, "model": Model, "evaluate": Evaluate}
+    tables: dict[str, type[Part]] = {"recipe": Header, "data": Data, "model": Model, "evaluate": Evaluate}
     return list(tables[str(table[-1])].model_fields), f"table `{table[-1]}`"
 
 
@@ -219,12 +218,11 @@ def _follow(whole: Written, path: KeyPath) -> Written:
     """The value at the path, or the nearest one around it that is written."""
     found = whole
     for key in path:
-        if isinstance(found.value, dict) and key in found.value:
-            found = found.value[key]
-        elif isinstance(found.value, list) and isinstance(key, int) and key < len(found.value):
-            found = found.value[key]
-        else:
+        value: Any = found.value
+        inside = isinstance(value, dict) and key in value
+        if not inside and not (isinstance(value, list) and isinstance(key, int) and key < len(value)):
             break
+        found = value[key]
     return found
 
 

@@ -1,6 +1,6 @@
 """What a run can fail with for reasons outside the code: data, device, checkpoint, divergence."""
 
-# ruff: noqa: N818 - each is named for what happened; that it is an error, every place where it stands says
+
 
 from __future__ import annotations
 

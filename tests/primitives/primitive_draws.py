@@ -1,8 +1,8 @@
 """What the primitives' properties are checked on: batches of awkward numbers, and shipped functions with one edit."""
 
 from __future__ import annotations
-
 import __future__
+
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-# No deadline: the first call of many of torch's and scipy's functions loads modules, which takes its time.
-modest = settings(max_examples=50, deadline=None)
+modest = settings(max_examples=50)
 DTYPES = (np.float32, np.float64)
 # The statistical tests raise a false alarm with this probability, for a seed drawn anew; the seeds here are fixed.
 FALSE_ALARM = 1e-6
@@ -29,7 +28,9 @@ def shapes() -> st.SearchStrategy[tuple[int, ...]]:
 def arrays(dtype: Any, shape: Any, low: float | None = None, high: float | None = None) -> st.SearchStrategy[Any]:
     """Finite numbers, subnormal ones and both zeros among them; the whole range where no bounds are given."""
     ends = {} if low is None or high is None else {"min_value": float(dtype(low)), "max_value": float(dtype(high))}
-    return hnp.arrays(dtype, shape, elements=hnp.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False, **ends))
+    return hnp.arrays(
+        dtype, shape, elements=hnp.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False, **ends)
+    )
 
 
 @st.composite

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import modest
+from primitives.primitive_draws import modest
 
 from atentdsl.primitives import registry
 from atentdsl.primitives.averaging import exponential, first, last, mean

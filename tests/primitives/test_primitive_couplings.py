@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import batches, modest
+from primitives.primitive_draws import batches, modest
 from torch import Tensor
 
 from atentdsl.primitives import registry

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import DTYPES, arrays, batches, modest, shapes
+from primitives.primitive_draws import DTYPES, arrays, batches, modest, shapes
 from torch import Tensor
 
 from atentdsl.primitives import registry

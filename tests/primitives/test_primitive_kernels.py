@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import FALSE_ALARM, batches, edited, modest
+from primitives.primitive_draws import FALSE_ALARM, batches, edited, modest
 from scipy import stats
 from torch import Tensor
 
@@ -25,7 +25,11 @@ STEPS = st.floats(1e-6, 2)
 @given(batches(3), STEPS, st.floats(0, 2))
 def test_a_langevin_step_is_the_sum_of_its_terms(drawn: list[Tensor], step_size: float, noise: float) -> None:
     z, drift, xi = drawn
-    terms = [z.double().numpy(), step_size * drift.double().numpy(), (2 * step_size) ** 0.5 * noise * xi.double().numpy()]
+    terms = [
+        z.double().numpy(),
+        step_size * drift.double().numpy(),
+        (2 * step_size) ** 0.5 * noise * xi.double().numpy(),
+    ]
     rounding = 8 * torch.finfo(z.dtype).eps * (1 + sum(abs(term) for term in terms))
     found = langevin_step(z, drift, xi, step_size, noise).double().numpy()
     assert (abs(found - sum(terms)) <= rounding).all()
@@ -48,7 +52,7 @@ def test_a_gradient_step_goes_along_the_drift(drawn: list[Tensor], step_size: fl
     assert torch.equal(gradient_step(z, torch.zeros_like(z), step_size), z)
 
 
-CHAINS, MOVES = 40_000, 60
+CHAINS, MOVES = 20_000, 20
 
 
 def has_the_law_of_the_discretised_chain(step: Callable[..., Tensor], step_size: float, noise: float) -> bool:
@@ -60,7 +64,7 @@ def has_the_law_of_the_discretised_chain(step: Callable[..., Tensor], step_size:
     """
     s2 = 0.5
     kept = 1 - step_size / s2
-    assert abs(kept) ** MOVES < 1e-9, "the start has not been forgotten"
+    assert CHAINS * kept ** (2 * MOVES) < 1e-3, "the start has not been forgotten"
     generator = torch.Generator().manual_seed(3)
     z = old = torch.full((CHAINS, 1), 0.4, dtype=torch.float64)
     for _ in range(MOVES):
@@ -82,15 +86,11 @@ def has_the_law_of_the_discretised_chain(step: Callable[..., Tensor], step_size:
     return bool(min(tests) > FALSE_ALARM)
 
 
-SETTINGS = pytest.mark.parametrize(("step_size", "noise"), [(0.2, 1.0), (0.2, 0.3), (0.7, 0.5)])
-
-
-@SETTINGS
+@pytest.mark.parametrize(("step_size", "noise"), [(0.2, 1.0), (0.2, 0.3), (0.7, 0.5)])
 def test_a_langevin_chain_has_its_exact_law(step_size: float, noise: float) -> None:
     assert has_the_law_of_the_discretised_chain(langevin_step, step_size, noise)
 
 
-@SETTINGS
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -105,13 +105,13 @@ def test_a_langevin_chain_has_its_exact_law(step_size: float, noise: float) -> N
         ("noise * xi", "noise * xi.sign()"),
     ],
 )
-def test_the_same_check_catches_a_wrong_step(old: str, new: str, step_size: float, noise: float) -> None:
-    if new == "noise**2 * xi" and noise == 1:
-        pytest.skip("at noise 1 this edit changes nothing")
-    assert not has_the_law_of_the_discretised_chain(edited(langevin_step, old, new), step_size, noise)
+def test_the_same_check_catches_a_wrong_step(old: str, new: str) -> None:
+    assert not has_the_law_of_the_discretised_chain(edited(langevin_step, old, new), step_size=0.2, noise=0.3)
 
 
 def test_both_kernels_ask_for_the_same_table_but_for_the_noise() -> None:
-    langevin, gradient = (set(registry.primitive("kernels", k).parameters.model_fields) for k in ("langevin", "gradient"))
+    langevin, gradient = (
+        set(registry.primitive("kernels", k).parameters.model_fields) for k in ("langevin", "gradient")
+    )
     assert langevin - gradient == {"noise"}
     assert gradient <= langevin

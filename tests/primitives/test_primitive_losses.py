@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import DTYPES, arrays, modest
+from primitives.primitive_draws import DTYPES, arrays, modest
 from scipy.special import logsumexp, softmax
 from torch import Tensor
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import modest
+from primitives.primitive_draws import modest
 from torch.optim import Optimizer
 
 from atentdsl.primitives.optimizers import adamw, sgd

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from primitive_draws import Ball, balls, bits, modest
+from primitives.primitive_draws import Ball, balls, bits, modest
 from scipy.optimize import Bounds, minimize
 from torch import Tensor
 

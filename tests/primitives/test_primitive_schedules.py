@@ -8,7 +8,7 @@ import math
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import modest
+from primitives.primitive_draws import modest
 
 from atentdsl.primitives.schedules import constant, cosine, piecewise
 

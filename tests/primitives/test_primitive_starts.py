@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitive_draws import FALSE_ALARM, RADII, batches, edited, modest
+from primitives.primitive_draws import FALSE_ALARM, RADII, batches, edited, modest
 from scipy import stats
 from torch import Tensor
 
@@ -117,7 +117,9 @@ def test_a_corner_moves_every_coordinate_by_the_radius(drawn: list[Tensor], radi
 @given(batches(1), st.data(), RADII)
 def test_a_uniform_start_stays_in_its_cube(drawn: list[Tensor], data: st.DataObject, radius: float) -> None:
     (anchor,) = drawn
-    below_one = math.nextafter(1.0, 0.0) if anchor.dtype == torch.float64 else float(np.nextafter(np.float32(1), np.float32(0)))
+    below_one = (
+        math.nextafter(1.0, 0.0) if anchor.dtype == torch.float64 else float(np.nextafter(np.float32(1), np.float32(0)))
+    )
     u = torch.full_like(anchor, data.draw(st.sampled_from([0.0, 0.5, below_one])))
     moved = uniform(anchor, u, radius).double() - anchor.double()
     size = torch.finfo(anchor.dtype)

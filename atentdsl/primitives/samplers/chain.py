@@ -25,7 +25,7 @@ class Parameters(Kinded):
     space: Literal["data"] = Field("data", description="the variable that is perturbed")
     moves: Annotated[int, Field(ge=0, le=10_000)] = Field(description="K, how many moves follow the start")
     mode: Literal["train", "eval"] = Field("eval", description="the network's mode while the chain runs")
-    target: Target = Field(default_factory=Target, description="the density it draws from")
+    target: Target = Field(default_factory=lambda: Target(), description="the density it draws from")
     start: Annotated[Kinded, OneOf("starts", "zero")] = Field(
         default_factory=lambda: Kinded(kind="zero"), description="where it begins"
     )

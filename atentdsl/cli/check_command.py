@@ -1,0 +1,39 @@
+"""`atentdsl check`: say everything that is wrong with recipes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from atentdsl.cli import options
+
+
+@click.command("check")
+@click.argument("recipes", metavar="RECIPE...", nargs=-1, required=True)
+@options.overrides
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["full", "concise", "json"]),
+    default="full",
+    show_default=True,
+    help="How findings are written; concise and json are for editors and CI.",
+)
+@click.pass_context
+def command(ctx: click.Context, recipes: tuple[str, ...], overrides: tuple[str, ...], format_: str) -> None:
+    """Say everything that is wrong with each RECIPE, at once; writes nothing, loads no torch."""
+    from atentdsl.recipe import load
+    from atentdsl.source import RecipeError, render
+
+    failed = False
+    for recipe in recipes:
+        try:
+            checked = load(recipe, overrides)
+        except RecipeError as error:
+            failed = True
+            full = format_ == "full"
+            click.echo(render(error, format_, colour=full and sys.stderr.isatty()), err=full)  # type: ignore[arg-type]
+        else:
+            click.echo(f"{recipe}: fine, the recipe `{checked.name}`", err=format_ == "json")
+    ctx.exit(2 if failed else 0)

@@ -1,0 +1,16 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+recipe = click.argument("recipe", metavar="RECIPE")
+overrides = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Lay one value over the recipe's; may be repeated."
+)
+device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+data_root = click.option(
+    "--data-root", type=click.Path(file_okay=False), metavar="DIR", help="Where data sets on disk are."
+)

@@ -1,0 +1,24 @@
+"""Settings of every test."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+# No deadline: a first call loads libraries, and CI's machines are shared. Examples are drawn from a fixed seed, so that
+# a failure is everybody's.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_state():
+    """Each test begins from the same global random state."""
+    torch.manual_seed(0)
