@@ -85,6 +85,7 @@ def _explained(error: Exception) -> int:
         errors.DeviceUnavailable: 2,
         errors.NotARunDirectory: 2,
         errors.CheckpointBroken: 2,
+        errors.NotFinite: 2,
         OSError: 2,
     }
     for kind, code in known.items():

@@ -53,7 +53,7 @@ class Attack:
         """The attacked images, `(batch, *input)`, inside the ball and the box.
 
         Raises:
-            ValueError: the network's gradient is not finite, or a perturbation has left its ball or box.
+            ValueError: a perturbation has left its ball or box, which no attack of this project does.
         """
         points = self._module.draw(model, x, y, Streams(seed, restart, x.device))
         z: Tensor = points[-1][0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from atentdsl.runtime.data import Images
+from atentdsl.runtime.errors import NotFinite
 from atentdsl.runtime.streams import key
 
 # Which images withstand an attack: model, x, y and a seed to a boolean for each image.
@@ -61,8 +62,16 @@ def accuracy(model: nn.Module, images: Images, attacks: Sequence[Withstands], se
 
 
 def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Which images the network classifies right in eval mode, a boolean each."""
+    """Which images the network classifies right in eval mode, a boolean each.
+
+    Raises:
+        NotFinite: a logit is no finite number; the first such image is named.
+    """
     model.eval()
     with torch.no_grad():
-        right: Tensor = model(x).argmax(dim=1) == y
+        logits = model(x)
+        finite = logits.isfinite().all(dim=1)
+        if not bool(finite.all()):
+            raise NotFinite(int(torch.nonzero(~finite)[0]))
+        right: Tensor = logits.argmax(dim=1) == y
     return right

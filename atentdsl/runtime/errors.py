@@ -1,7 +1,5 @@
 """What a run can fail with for reasons outside the code: data, device, checkpoint, divergence."""
 
-
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CheckpointBroken", "DataMissing", "DeviceUnavailable", "Diverged", "NotARunDirectory"]
+__all__ = ["CheckpointBroken", "DataMissing", "DeviceUnavailable", "Diverged", "NotARunDirectory", "NotFinite"]
 
 # Every argument goes to `Exception.__init__`, and the message is made in `__str__`: so the errors survive pickling,
 # which is how they come back from a worker process.
@@ -78,6 +76,21 @@ class CheckpointBroken(Exception):
 
     def __str__(self) -> str:
         return f"checkpoint {self.path} cannot be used: {self.reason}"
+
+
+class NotFinite(ValueError):
+    """A network answers an image with logits that are no finite numbers; accuracies of such answers mean nothing.
+
+    Attributes:
+        image: the image's place in its batch.
+    """
+
+    def __init__(self, image: int) -> None:
+        super().__init__(image)
+        self.image = image
+
+    def __str__(self) -> str:
+        return f"the network's logits for image {self.image} of a batch are not finite"
 
 
 class NotARunDirectory(Exception):

@@ -17,7 +17,7 @@ from atentdsl.runtime import checkpoint
 from atentdsl.runtime.accuracy import Accuracy, Withstands, accuracy
 from atentdsl.runtime.data import Images, batches, steps_per_epoch
 from atentdsl.runtime.directory import RunDirectory
-from atentdsl.runtime.errors import Diverged
+from atentdsl.runtime.errors import Diverged, NotFinite
 from atentdsl.runtime.progress import Progress
 from atentdsl.runtime.streams import Streams, key
 
@@ -120,8 +120,11 @@ def fit(
             seconds = time.monotonic() - begin
             loss = _finite(float(total) / (step - first), epoch, step, kept)
             _finite(_magnitude(model), epoch, step, kept)
-            on_training = accuracy(model, watched, watch, key(seed, "watch", "training"))
-            on_validation = accuracy(model, validation, watch, key(seed, "watch", "validation"))
+            try:
+                on_training = accuracy(model, watched, watch, key(seed, "watch", "training"))
+                on_validation = accuracy(model, validation, watch, key(seed, "watch", "validation"))
+            except NotFinite as error:
+                raise Diverged(epoch, step, kept.path if kept else None) from error
             speed = (step - first) * min(program.BATCH, len(training)) / seconds
             record = {
                 "epoch": epoch,

@@ -1,0 +1,197 @@
+"""Whether two executions of the same step agree: the interpreter's, a compiled module's, or one after a pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from atentdsl.plan import Plan, interpret
+from atentdsl.plan.operations import Update
+from atentdsl.runtime.streams import Streams
+
+Batches = Sequence[tuple[Tensor, Tensor]]
+MakeStreams = Callable[[int, int, torch.device], Any]
+
+
+@attrs.frozen(eq=False)
+class Execution:
+    """What a number of steps went through and left behind.
+
+    Attributes:
+        points: by step, every point handed on, `(batch, *input)`.
+        coefficients: by step, their weights c.
+        gradients: by step, g at every input evaluation, `(batch, *input)`.
+        signals: by step, sum of c_k times the mean loss; empty for points that are only drawn.
+        weight_gradients: by step and name, the gradient of the signal.
+        weights: parameters and buffers afterwards, by name.
+        generator: the global generator's state afterwards, which dropout reads.
+    """
+
+    points: list[list[Tensor]] = attrs.field(factory=list)
+    coefficients: list[list[float]] = attrs.field(factory=list)
+    gradients: list[list[Tensor]] = attrs.field(factory=list)
+    signals: list[Tensor] = attrs.field(factory=list)
+    weight_gradients: list[dict[str, Tensor]] = attrs.field(factory=list)
+    weights: dict[str, Tensor] = attrs.field(factory=dict)
+    generator: Tensor = attrs.field(factory=lambda: torch.zeros(0))
+
+
+def interpreted(
+    plan: Plan,
+    model: nn.Module,
+    batches: Batches,
+    seed: int = 0,
+    execute: Any = interpret,
+    streams: MakeStreams = Streams,
+) -> Execution:
+    """The plan interpreted, one step a batch, on a copy of the model; the global generator is left as it was.
+
+    Args:
+        plan: one that trains or one that draws.
+        model: is not changed.
+        batches: inputs `(batch, *input)` and labels `(batch,)`, one pair a step.
+        seed: of draws and dropout.
+        execute: the interpreter.
+        streams: makes the random streams of a step from seed, step and device.
+    """
+    model, done = copy.deepcopy(model), Execution()
+    updates = [operation for operation in plan.flat() if isinstance(operation, Update)]
+    with _seeded(seed):
+        optimizer = _optimizer(updates[0], model) if updates else None
+        for step, pair in enumerate(batches, start=1):
+            trace = execute(plan, model, optimizer, iter([pair]), streams(seed, step, pair[0].device), {})
+            done.points.append([z for z, _ in trace.points])
+            done.coefficients.append([c for _, c in trace.points])
+            done.gradients.append(trace.gradients)
+            if trace.signal is not None:
+                done.signals.append(trace.signal)
+            done.weight_gradients.append(_gradients(model))
+        return attrs.evolve(done, weights=_state(model), generator=torch.get_rng_state())
+
+
+def run_module(
+    module: Any, model: nn.Module, batches: Batches, seed: int = 0, streams: MakeStreams = Streams
+) -> Execution:
+    """The same by a compiled module, a training one or one that draws.
+
+    The module's network passes are listened to: every point and gradient that goes through them is kept.
+    """
+    model, done = copy.deepcopy(model), Execution()
+    with _seeded(seed), _listening(module, done):
+        optimizer = module.make_optimizer(model.parameters()) if hasattr(module, "train_step") else None
+        for step, (x, y) in enumerate(batches, start=1):
+            rng = streams(seed, step, x.device)
+            done.points.append([])
+            done.coefficients.append([])
+            done.gradients.append([])
+            if optimizer is not None:
+                done.signals.append(module.train_step(model, optimizer, iter([(x, y)]), rng, {}))
+                done.coefficients[-1][:] = [weight * len(x) for weight in done.coefficients[-1]]
+            else:
+                drawn = module.draw(model, x, y, rng)
+                done.points[-1] += [z for z, _ in drawn]
+                done.coefficients[-1] += [c for _, c in drawn]
+            done.weight_gradients.append(_gradients(model))
+        return attrs.evolve(done, weights=_state(model), generator=torch.get_rng_state())
+
+
+def differences(one: Execution, other: Execution, tolerance: float = 0.0) -> list[str]:
+    """A line for everything in which two executions differ by more than the tolerance; empty where they agree.
+
+    Points, gradients, weights and buffers are compared relative to the largest entry of each tensor. The signal and
+    the coefficients are compared to 1e-12 at least: a mean and a sum divided by its length round differently.
+    """
+    found: list[str] = []
+    for what in ("points", "coefficients", "gradients", "signals", "weight_gradients"):
+        mine, theirs = getattr(one, what), getattr(other, what)
+        if len(mine) != len(theirs):
+            found.append(f"{what}: {len(mine)} steps and {len(theirs)}")
+        allowed = max(tolerance, 1e-12) if what in {"signals", "coefficients"} else tolerance
+        for step, (a, b) in enumerate(zip(mine, theirs, strict=False), start=1):
+            found += _different(f"step {step}, {what}", a, b, allowed)
+    found += _different("afterwards, weights", one.weights, other.weights, tolerance)
+    if not torch.equal(one.generator, other.generator):
+        found.append("afterwards, the global generator's state")
+    return found
+
+
+def _different(place: str, a: Any, b: Any, tolerance: float) -> Iterator[str]:
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            yield f"{place}: {sorted(a)} and {sorted(b)}"
+        for name in a.keys() & b.keys():
+            yield from _different(f"{place} of {name}", a[name], b[name], tolerance)
+    elif isinstance(a, list):
+        if len(a) != len(b):
+            yield f"{place}: {len(a)} and {len(b)}"
+        for i, (mine, theirs) in enumerate(zip(a, b, strict=False)):
+            yield from _different(f"{place} {i}", mine, theirs, tolerance)
+    else:
+        a, b = torch.as_tensor(a), torch.as_tensor(b)
+        if a.shape != b.shape or a.dtype != b.dtype:
+            yield f"{place}: {a.dtype} {tuple(a.shape)} and {b.dtype} {tuple(b.shape)}"
+        elif not torch.equal(a, b):
+            error, size = float((a - b).abs().max()), float(a.abs().max())
+            if not error <= tolerance * size:  # so written, NaN differs from everything
+                yield f"{place}: by {error:.3g}, of {size:.3g}"
+
+
+class _listening:  # noqa: N801 - reads as a verb after `with`
+    """The module's network passes, each followed by a note of what went through."""
+
+    def __init__(self, module: Any, done: Execution) -> None:
+        self._module, self._done = module, done
+        self._own = {n: getattr(module, n) for n in ("input_gradient", "weight_gradient") if hasattr(module, n)}
+
+    def __enter__(self) -> None:
+        for name in self._own:
+            setattr(self._module, name, getattr(self, name))
+
+    def __exit__(self, *_: object) -> None:
+        for name, function in self._own.items():
+            setattr(self._module, name, function)
+
+    def input_gradient(self, model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
+        g = self._own["input_gradient"](model, z, *rest, **named)
+        self._done.gradients[-1].append(g)
+        return g
+
+    def weight_gradient(self, model: nn.Module, z: Tensor, *rest: Any, weight: float) -> Any:
+        self._done.points[-1].append(z)
+        self._done.coefficients[-1].append(weight)
+        return self._own["weight_gradient"](model, z, *rest, weight=weight)
+
+
+class _seeded:  # noqa: N801 - reads as a verb after `with`
+    """Dropout's generator from a known state, and put back afterwards."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._before = torch.get_rng_state()
+        torch.default_generator.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._before)
+
+
+def _optimizer(update: Update, model: nn.Module) -> Optimizer:
+    """The update's optimizer at the first epoch's rate, made from the plan and not from any generated text."""
+    rate = update.rate.function(1, **dict(update.rate.arguments))
+    made: Optimizer = update.optimizer.function(model.parameters(), rate, **dict(update.optimizer.arguments))
+    return made
+
+
+def _gradients(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}

@@ -1,0 +1,238 @@
+"""Draws recipes over the whole grammar. What can be written is read off the tables' own models, so that a new primitive
+is drawn as soon as its file is there.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from atentdsl.primitives import registry
+from atentdsl.primitives.samplers import chain
+from atentdsl.primitives.slots import NameOf, OneOf
+from atentdsl.recipe import load
+from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SCHEMA, Data, Evaluate, Header, Installed, Model
+from atentdsl.source import RecipeError
+
+Table = dict[str, Any]
+
+LARGEST = 2.0  # of a number without an upper bound: inputs are in [0, 1]
+MOST_MOVES = 6
+
+
+def recipes() -> st.SearchStrategy[Table]:
+    """Valid recipes as dicts: every kind of every family, every option, up to six moves and three projections.
+
+    Numbers are of the inputs' magnitude, zeros among them where zero is allowed. Nothing in them is slow to run but
+    `[model]`, which may name any network that is installed.
+
+    >>> recipe = sample(recipes(), 1)[0]
+    >>> load(recipe).name == recipe["recipe"]["name"]
+    True
+    """
+    return _recipes().filter(_consistent)
+
+
+def sample(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """The same `count` values of a strategy every time, for checks that take many at once.
+
+    >>> len(sample(recipes(), 3)), sample(recipes(), 3) == sample(recipes(), 3)
+    (3, True)
+    """
+    found: list[Any] = []
+
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(value: Any) -> None:
+        found.append(value)
+
+    collect()
+    return found[:count]
+
+
+def _consistent(recipe: Table) -> bool:
+    """Whether the checks find no two parameters at odds: those of a primitive that this file has never heard of."""
+    try:
+        load(recipe)
+    except RecipeError as error:
+        if any(mistake.code != "inconsistent" for mistake in error.diagnostics):
+            raise
+        return False
+    return True
+
+
+@st.composite
+def _recipes(draw: st.DrawFn) -> Table:
+    sampler = draw(st.none() | _chain())
+    whole: Table = {
+        "schema": SCHEMA,
+        "recipe": draw(_table(Header, extends=None)),
+        "data": draw(_table(Data)),
+        "model": draw(_table(Model)),
+        "optimizer": draw(_slot(OPTIMIZER)),
+        "evaluate": draw(_evaluate(sampler)),
+    }
+    if sampler is not None:
+        whole["sampler"] = [sampler]
+    if draw(st.booleans()):
+        whole["objective"] = draw(_slot(OBJECTIVE))
+    return whole
+
+
+@st.composite
+def _chain(draw: st.DrawFn) -> Table:
+    """A chain that moves has a kernel, and a burn-in shorter than itself."""
+    fields = chain.Parameters.model_fields
+    moves = draw(st.integers(0, MOST_MOVES))
+    sampler: Table = draw(_table(chain.Parameters, moves=st.just(moves), kernel=None))
+    if moves or draw(st.booleans()):
+        sampler["kernel"] = draw(_value(fields["kernel"].annotation, fields["kernel"].metadata))
+    burn_in = sampler.get("averaging", {}).get("burn_in", 0)
+    if burn_in and burn_in >= moves:
+        sampler["averaging"]["burn_in"] = draw(st.integers(0, max(0, moves - 1)))
+    return sampler
+
+
+@st.composite
+def _evaluate(draw: st.DrawFn, sampler: Table | None) -> Table:
+    """An attack has a radius, its own or the sampler's; robust accuracy has an attack."""
+    attacks = st.lists(st.sampled_from(["pgd-1", "pgd-5"]), max_size=2, unique=True)
+    table: Table = draw(_table(Evaluate, attacks=attacks))
+    ball = any(p["kind"] == "linf_ball" for p in (sampler or {}).get("projection", []))
+    if table.get("attacks") == []:
+        table["select"] = draw(st.sampled_from(["clean", "last"]))
+    elif not ball:
+        table.setdefault("radius", 0.25)
+    return table
+
+
+@st.composite
+def _piecewise(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
+    """One value for each beginning, the first of them at 1, rising."""
+    later = draw(st.lists(st.integers(2, 9), max_size=3, unique=True))
+    values = st.lists(_number([Ge(0)]), min_size=1 + len(later), max_size=1 + len(later))
+    return {**draw(table), "at": [1, *sorted(later)], "value": draw(values)}
+
+
+@st.composite
+def _cosine(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
+    """Over steps it needs a length."""
+    drawn = draw(table)
+    if drawn.get("over") == "steps":
+        drawn.setdefault("length", 4)
+    return drawn
+
+
+@st.composite
+def _sgd(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
+    """Nesterov's look-ahead needs a momentum."""
+    drawn = draw(table)
+    if drawn.get("nesterov") and not drawn.get("momentum"):
+        drawn["momentum"] = 0.9
+    return drawn
+
+
+# The primitives whose parameters depend on one another.
+DEPENDENT: dict[tuple[str, str], Callable[[st.SearchStrategy[Table]], st.SearchStrategy[Table]]] = {
+    ("schedules", "piecewise"): _piecewise,
+    ("schedules", "cosine"): _cosine,
+    ("optimizers", "sgd"): _sgd,
+}
+
+
+def _table(model: type[BaseModel], **chosen: st.SearchStrategy[Any] | None) -> st.SearchStrategy[Table]:
+    """A table of that model: what it requires, and any of what it does not; a field that is chosen None stays out."""
+    required: dict[str, st.SearchStrategy[Any]] = {}
+    optional: dict[str, st.SearchStrategy[Any]] = {}
+    for name, field in model.model_fields.items():
+        if name == "kind" or (name in chosen and chosen[name] is None):
+            continue
+        values = chosen.get(name) or _value(field.annotation, field.metadata)
+        (required if field.is_required() else optional)[name] = values
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+def _slot(annotation: Any) -> st.SearchStrategy[Any]:
+    return _value(annotation, [])
+
+
+def _value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
+    """What a field of this type takes. A type that is not known here is an error: something would never be drawn."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        flat = [m for entry in more for m in (entry.metadata if isinstance(entry, FieldInfo) else [entry])]
+        return _value(inner, [*flat, *metadata])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        (inner,) = [choice for choice in get_args(annotation) if choice is not type(None)]  # TOML writes no null
+        return _value(inner, metadata)
+    for entry in metadata:
+        if isinstance(entry, OneOf):
+            return _primitive(entry)
+        if isinstance(entry, NameOf):
+            return st.sampled_from(registry.kinds(entry.family))
+        if isinstance(entry, Installed):
+            return st.sampled_from(entry.names())
+    if get_origin(annotation) is Literal:
+        return st.sampled_from(get_args(annotation))
+    if get_origin(annotation) is list:
+        (inner,) = get_args(annotation)
+        shortest, longest = _bound(metadata, MinLen, "min_length", 0), _bound(metadata, MaxLen, "max_length", 3)
+        return st.lists(_value(inner, []), min_size=int(shortest), max_size=int(longest))
+    if annotation is bool:
+        return st.booleans()
+    if annotation is int:
+        least = int(_bound(metadata, Ge, "ge", 0))
+        return st.integers(least, int(min(_bound(metadata, Le, "le", least + 5), least + 5)))
+    if annotation is float:
+        return _number(metadata)
+    if annotation is str:
+        pattern = next(entry.pattern for entry in metadata if hasattr(entry, "pattern"))
+        longest = _bound(metadata, MaxLen, "max_length", 80)
+        return st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= longest)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _table(annotation)
+    raise TypeError(f"no strategy draws a {annotation!r}")
+
+
+def _primitive(slot: OneOf) -> st.SearchStrategy[Any]:
+    """A table of any kind of the family; its default kind may go unsaid, and a lone number may stand for it."""
+    choices = [_of_kind(slot, kind) for kind in registry.kinds(slot.family)]
+    if slot.number and slot.default:
+        field = registry.primitive(slot.family, slot.default).parameters.model_fields[slot.number]
+        choices.append(_value(field.annotation, field.metadata))
+    return st.one_of(choices)
+
+
+def _of_kind(slot: OneOf, kind: str) -> st.SearchStrategy[Table]:
+    table = _table(registry.primitive(slot.family, kind).parameters)
+    table = DEPENDENT.get((slot.family, kind), lambda same: same)(table)
+    named = table.map(lambda drawn: {"kind": kind, **drawn})
+    return named | table if kind == slot.default else named
+
+
+def _number(metadata: list[Any]) -> st.SearchStrategy[float]:
+    """Thousandths up to `LARGEST`, and what rounds badly; the ends where they are allowed."""
+    low, high = _bound(metadata, Ge, "ge", 0.0), min(_bound(metadata, Le, "le", LARGEST), LARGEST)
+    below, beyond = _bound(metadata, Gt, "gt", -1.0), _bound(metadata, Lt, "lt", LARGEST + 1)
+    thousandths = st.integers(0, int(1000 * LARGEST)).map(lambda number: number / 1000)
+    awkward = st.sampled_from([low, high, 1e-3, 0.1, 1 / 3, 0.9])
+    return (thousandths | awkward).filter(lambda x: low <= x <= high and below < x < beyond)
+
+
+def _bound(metadata: list[Any], kind: Any, attribute: str, default: float) -> float:
+    found = [getattr(entry, attribute) for entry in metadata if isinstance(entry, kind)]
+    return float(found[0]) if found else default

@@ -1,0 +1,133 @@
+"""The house keeps its own rules: types, style, floors, committed modules, pinned versions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def tool(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def passes(*command: str) -> None:
+    done = tool(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_types_are_strict():
+    passes("mypy", "--strict")
+
+
+def test_style():
+    passes("ruff", "check", ".")
+
+
+def test_format():
+    passes("ruff", "format", "--check", ".")
+
+
+def test_a_floor_imports_only_from_floors_below():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_generated_modules_are_in_sync():
+    passes("atentdsl", "compile", "--all", "--check")
+
+
+def test_a_changed_generated_module_is_found(tmp_path):
+    passes("atentdsl", "compile", "--all", "--out", str(tmp_path))
+    changed = tmp_path / "sgd.py"
+    changed.write_text(changed.read_text().replace("MOMENTUM = 0.9", "MOMENTUM = 0.8"))
+    (tmp_path / "stray.py").write_text("")
+    (tmp_path / "atent_linf.py").unlink()
+    done = tool("atentdsl", "compile", "--all", "--check", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[:3] == ["missing: atent_linf.py", "changed: sgd.py", "no recipe's: stray.py"]
+
+
+def test_no_module_is_longer_than_400_lines():
+    long = {
+        str(p.relative_to(ROOT)): n
+        for p in (ROOT / "atentdsl").rglob("*.py")
+        if (n := len(p.read_text().splitlines())) > 400
+    }
+    assert not long
+
+
+def test_every_dependency_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    names = {re.split(r"[<>=!~ ]", line)[0].lower().replace("_", "-") for line in wanted}
+    assert names <= pinned, names - pinned
+
+
+def test_nothing_of_a_machine_stands_in_a_tracked_file():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    names = [ROOT / name for name in listed.stdout.split("\0") if name]
+    machine = re.compile(rf"{re.escape(str(ROOT))}|/home/[a-z]+/|https?://[^ \"']*/simple\b")
+    found = [str(p.relative_to(ROOT)) for p in names if p.is_file() and machine.search(p.read_text(errors="replace"))]
+    assert not found
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"], ["explain", "atent_linf"], ["check", "atent_linf"]])
+def test_quick_commands_answer_in_half_a_second_and_load_no_torch(command):
+    """The fastest of several: another process on the machine only ever adds time."""
+    import time
+
+    times = []
+    for _ in range(12):
+        begin = time.perf_counter()
+        done = tool("atentdsl", *command)
+        times.append(time.perf_counter() - begin)
+        assert done.returncode == 0, done.stderr
+        if times[-1] < 0.5:
+            break
+    assert min(times) < 0.5, times
+    probe = (
+        "import sys; from atentdsl.cli import run; run(sys.argv[1:]); "
+        "sys.exit('torch._C' in sys.modules or 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command} loads torch or numpy: {done.stderr}"
+
+
+@pytest.mark.parametrize("command", ["run", "check", "compile", "explain", "list", "eval", "new"])
+def test_every_help_answers_without_torch(command):
+    probe = "import sys; from atentdsl.cli import run; run(sys.argv[1:]); sys.exit('torch._C' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", probe, command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert f"atentdsl {command}" in done.stdout
+
+
+def test_importing_the_package_loads_no_torch():
+    probe = "import sys, atentdsl; atentdsl.load; sys.exit('torch._C' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,74 @@
+"""What the README tells a newcomer to type does what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    return [line.split("  #")[0].strip() for line in lines]
+
+
+def test_the_two_commands_head_the_readme():
+    assert commands()[:2] == ["make run", "make test"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert "$(BIN)/atentdsl run recipes/atent_linf.toml" in makefile
+
+
+def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(line)
+    assert words[0] == "atentdsl", f"a README command that this test cannot type: {line}"
+    return subprocess.run(
+        [BIN / "atentdsl", *words[1:]], cwd=folder, capture_output=True, text=True, timeout=400, check=False
+    )
+
+
+def test_every_command_of_the_readme(tmp_path):
+    """In the README's order, in one empty folder; `make` targets are what CI and the next test run."""
+    lines = [line for line in commands() if not line.startswith("make ")]
+    assert len(lines) >= 8
+    run = ""
+    for line in lines:
+        quick = f"{line} --max-steps 3" if line.startswith("atentdsl run") else line.replace("RUN", run)
+        done = typed(quick, tmp_path)
+        assert done.returncode == 0, f"{quick}\n{done.stdout}{done.stderr}"
+        if line.startswith("atentdsl run"):
+            run = done.stdout.splitlines()[-1]
+            assert (tmp_path / run / "evaluation.json").is_file()
+
+
+def test_python_of_the_readme(tmp_path):
+    for block in blocks("python"):
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("recipe", "least", "most"), [("atent_linf", 0.8, 1.0), ("sgd", 0.0, 0.25)])
+def test_the_flagship_is_robust_and_plain_training_is_not(tmp_path, recipe, least, most):
+    """What `make run` runs, as it runs it."""
+    done = typed(f"atentdsl run recipes/{recipe}.toml", tmp_path)
+    assert done.returncode == 0, done.stderr
+    evaluation = json.loads((tmp_path / done.stdout.splitlines()[-1] / "evaluation.json").read_text())
+    attack = evaluation["attacks"]["pgd-20"]
+    assert evaluation["split"] == "test"
+    assert evaluation["clean_accuracy"] > 0.95
+    assert (attack["norm"], attack["radius"], attack["steps"], attack["restarts"]) == ("linf", 0.15, 20, 1)
+    assert least <= attack["robust_accuracy"] <= most

@@ -1,0 +1,101 @@
+"""Every primitive treats each example of a batch as if it were alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from primitives.primitive_draws import DTYPES, arrays, modest, shapes
+from torch import Tensor
+
+from atentdsl.primitives import registry
+
+POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u"}
+CLASSIFIED = {"logits", "y"}
+NUMBERS = {"radius", "sd", "gamma", "step_size", "noise"}
+
+
+def functions() -> Iterator[Any]:
+    """Every function of tensors with a batch, couplings' energies too."""
+    for family in registry.families():
+        for kind, primitive in registry.family(family).items():
+            for function in (primitive.function, primitive.energy):
+                if function is not None and family not in {"optimizers", "schedules"}:
+                    yield pytest.param(function, id=f"{family}-{kind}-{function.__name__}")
+
+
+@st.composite
+def arguments(draw: Any, function: Callable[..., Tensor]) -> tuple[dict[str, Tensor], dict[str, float]]:
+    names = set(inspect.signature(function).parameters)
+    assert names <= POINTS | CLASSIFIED | NUMBERS, "teach this test the new argument"
+    dtype, shape = draw(st.sampled_from(DTYPES)), draw(shapes())
+    if names & CLASSIFIED:
+        shape = (shape[0], draw(st.integers(1, 7)))
+    tensors = {n: torch.from_numpy(draw(arrays(dtype, shape, -3, 3))) for n in sorted(names - NUMBERS - {"y"})}
+    if "y" in names:
+        tensors["y"] = torch.tensor(draw(st.lists(st.integers(0, shape[1] - 1), min_size=shape[0], max_size=shape[0])))
+    return tensors, {n: draw(st.sampled_from([0.0, 0.031, 0.5, 1.0])) for n in sorted(names & NUMBERS)}
+
+
+every_function = pytest.mark.parametrize("function", list(functions()))
+
+
+@every_function
+@modest
+@given(data=st.data())
+def test_an_example_alone_gives_what_it_gives_in_a_batch(function: Callable[..., Tensor], data: st.DataObject) -> None:
+    tensors, numbers = data.draw(arguments(function))
+    together = function(**tensors, **numbers)
+    alone = [
+        function(**{n: t[i : i + 1] for n, t in tensors.items()}, **numbers)
+        for i in range(len(next(iter(tensors.values()))))
+    ]
+    # Loops over a tensor's tail may round differently from those over its body.
+    tolerance = 4 * float(np.finfo(together.numpy().dtype).eps)
+    np.testing.assert_allclose(together, torch.cat(alone), rtol=tolerance, atol=tolerance)
+    assert together.dtype == alone[0].dtype
+
+
+@every_function
+@modest
+@given(data=st.data())
+def test_examples_in_another_order_give_the_same_in_that_order(
+    function: Callable[..., Tensor], data: st.DataObject
+) -> None:
+    tensors, numbers = data.draw(arguments(function))
+    together = function(**tensors, **numbers)
+    order = data.draw(st.permutations(range(len(together))))
+    moved = function(**{n: t[list(order)] for n, t in tensors.items()}, **numbers)
+    assert torch.equal(moved, together[list(order)])
+
+
+@every_function
+@modest
+@given(data=st.data(), poison=st.sampled_from([torch.nan, torch.inf, 3e38, 0.0]))
+def test_what_the_others_are_changes_no_bit_of_mine(
+    function: Callable[..., Tensor], data: st.DataObject, poison: float
+) -> None:
+    tensors, numbers = data.draw(arguments(function))
+    together = function(**tensors, **numbers)
+    mine = data.draw(st.integers(0, len(together) - 1))
+    others = torch.arange(len(together)) != mine
+    changed = {n: t.clone() for n, t in tensors.items()}
+    for name, tensor in changed.items():
+        tensor[others] = 0 if name == "y" else poison
+    assert torch.equal(function(**changed, **numbers)[mine], together[mine])
+
+
+@every_function
+@modest
+@given(data=st.data())
+def test_nothing_that_is_handed_in_is_written_to(function: Callable[..., Tensor], data: st.DataObject) -> None:
+    tensors, numbers = data.draw(arguments(function))
+    before = {n: t.clone() for n, t in tensors.items()}
+    function(**tensors, **numbers)
+    assert all(torch.equal(tensors[n], before[n]) for n in tensors)
