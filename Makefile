@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TEST_SECONDS ?= 480
 
-.PHONY: run install install-test test test-long generated docs clean
+.PHONY: run install install-test test test-long generated clean
 
 run: install
 	$(BIN)/atentdsl run recipes/atent_linf.toml
@@ -31,6 +31,7 @@ test-long: install-test
 # Writes what is derived: the compiled modules of the shipped recipes, and the primitives' pages.
 generated: install
 	$(BIN)/atentdsl compile --all
+	$(BIN)/python docs/pages.py
 
 clean:
 	rm -rf .venv dist runs

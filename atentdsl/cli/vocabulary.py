@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 from atentdsl.primitives import registry
@@ -33,8 +34,7 @@ def family_text(family: str) -> str:
     if family in OTHERS:
         names = shipped.names() if family == "recipes" else Installed(family).names()
         return "\n".join([f"{family}: {OTHERS[family]}", *(f"    {name}" for name in names), ""])
-    import_line = sys.modules[_module(family)].__doc__ or ""
-    lines = [f"{family}: {import_line.splitlines()[0]}"]
+    lines = [f"{family}: {summary(family)}"]
     lines += [f"    {kind:<16} {_first_line(family, kind)}" for kind in registry.kinds(family)]
     return "\n".join([*lines, ""])
 
@@ -42,26 +42,26 @@ def family_text(family: str) -> str:
 def kind_text(family: str, kind: str) -> str:
     """A kind's documentation and parameters."""
     primitive = registry.primitive(family, kind)
-    lines = [f"{kind}, of {family}", "", _documentation(family, kind)]
+    lines = [f"{kind}, of {family}", "", documentation(family, kind)]
     rows = _parameters(primitive.parameters)
     if rows:
         lines += ["", "parameters:", *rows]
     return "\n".join([*lines, ""])
 
 
-def _module(family: str) -> str:
-    for kind in registry.kinds(family)[:1]:
-        registry.primitive(family, kind)
-    return f"atentdsl.primitives.{family}"
+def summary(family: str) -> str:
+    """What a family's primitives answer, in one line."""
+    return (import_module(f"atentdsl.primitives.{family}").__doc__ or "").splitlines()[0]
 
 
-def _documentation(family: str, kind: str) -> str:
+def documentation(family: str, kind: str) -> str:
+    """A kind's documentation, without its example."""
     registry.primitive(family, kind)
     return (sys.modules[f"atentdsl.primitives.{family}.{kind}"].__doc__ or "").split("\n>>>")[0].strip()
 
 
 def _first_line(family: str, kind: str) -> str:
-    return _documentation(family, kind).splitlines()[0]
+    return documentation(family, kind).splitlines()[0]
 
 
 def _parameters(table: type[Part]) -> list[str]:

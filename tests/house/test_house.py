@@ -52,6 +52,20 @@ def test_generated_modules_are_in_sync():
     passes("atentdsl", "compile", "--all", "--check")
 
 
+def test_derived_documents_are_in_sync():
+    done = subprocess.run(
+        [sys.executable, "docs/pages.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"run `make generated`: {done.stdout}{done.stderr}"
+
+
+def test_links_between_documents_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page}: {target}"
+
+
 def test_a_changed_generated_module_is_found(tmp_path):
     passes("atentdsl", "compile", "--all", "--out", str(tmp_path))
     changed = tmp_path / "sgd.py"

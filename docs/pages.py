@@ -1,0 +1,90 @@
+"""Writes what the documents derive from the code: a page for each primitive, and the index. `--check` only compares.
+
+    python docs/pages.py [--check]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from atentdsl.cli.vocabulary import documentation, summary
+from atentdsl.primitives import registry
+from atentdsl.primitives.references import REFERENCES
+
+DOCS = Path(__file__).parent
+
+
+def page(family: str, kind: str) -> str:
+    """A primitive's page: its formula and units, its parameters, its sources."""
+    primitive = registry.primitive(family, kind)
+    lines = [f"# `{kind}`, of {family}", ""]
+    for line in documentation(family, kind).splitlines():
+        lines.append(line)
+    fields = {name: field for name, field in primitive.parameters.model_fields.items() if name != "kind"}
+    if fields:
+        lines += ["", "| parameter | what | default |", "| --- | --- | --- |"]
+        for name, field in fields.items():
+            default = field.get_default(call_default_factory=True)
+            shown = "required" if field.is_required() else f"`{getattr(default, 'kind', default)}`"
+            lines.append(f"| `{name}` | {field.description} | {shown} |")
+    if primitive.cites:
+        lines += ["", *(f"- {REFERENCES[key]}" for key in primitive.cites)]
+    lines += ["", f"Source: `atentdsl/primitives/{family}/{kind}.py`"]
+    return "\n".join(lines) + "\n"
+
+
+def index() -> str:
+    """The index of every document."""
+    lines = ["# Documents", "", "The vocabulary, a page a primitive:", ""]
+    for family in registry.families():
+        links = ", ".join(f"[`{kind}`](primitives/{family}/{kind}.md)" for kind in registry.kinds(family))
+        lines.append(f"- **{family}**: {summary(family)} {links}")
+    for folder, title in (
+        ("errors", "What an error means, a page a code:"),
+        ("decisions", "Decisions, and what they rest on:"),
+        ("results", "Results, with the commands that repeat them:"),
+    ):
+        pages = sorted((DOCS / folder).glob("*.md"))
+        lines += ["", title, "", *(f"- [{heading(path)}]({folder}/{path.name})" for path in pages)]
+    lines += ["", "[The log](LOG.md): dated findings, negative ones too."]
+    return "\n".join(lines) + "\n"
+
+
+def heading(path: Path) -> str:
+    """A page's first heading."""
+    return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
+def expected() -> dict[Path, str]:
+    """Every derived file and its text."""
+    pages = {
+        DOCS / "primitives" / family / f"{kind}.md": page(family, kind)
+        for family in registry.families()
+        for kind in registry.kinds(family)
+    }
+    return {**pages, DOCS / "README.md": index()}
+
+
+def differences() -> list[str]:
+    """The derived files that are missing, differ, or belong to no primitive."""
+    wanted = expected()
+    wrong = [str(p.relative_to(DOCS)) for p, text in wanted.items() if not p.is_file() or p.read_text() != text]
+    stray = [str(p.relative_to(DOCS)) for p in (DOCS / "primitives").rglob("*.md") if p not in wanted]
+    return sorted(wrong + stray)
+
+
+def main() -> int:
+    """Writes the files, or with `--check` names those that differ."""
+    if "--check" in sys.argv[1:]:
+        found = differences()
+        print("\n".join(found) or "the derived documents are in sync")
+        return int(bool(found))
+    for path, text in expected().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

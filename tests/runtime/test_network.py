@@ -1,0 +1,101 @@
+"""The network passes: gradients against autograd written out, weights frozen and given back, one mask a point."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from atentdsl.runtime import Streams, input_gradient, weight_gradient, weights_frozen
+
+CPU = torch.device("cpu")
+
+
+def cross_entropy(logits, y):
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(12, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.5),
+        torch.nn.Linear(8, 4),
+    ).double()  # fmt: skip
+
+
+X, Y = torch.rand(6, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 4
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_the_input_s_gradient(network, mode):
+    state = torch.get_rng_state()
+    g = input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), mode)
+    assert network.training == (mode == "train")
+    torch.set_rng_state(state)
+    x = X.clone().requires_grad_()
+    cross_entropy(network.train(mode == "train")(x), Y).sum().backward()
+    torch.testing.assert_close(g, x.grad, rtol=1e-12, atol=0)
+    assert not g.requires_grad
+
+
+def test_the_input_s_gradient_leaves_the_weights_gradients_alone(network):
+    input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), "train")
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_the_weights_gradient_is_added_and_weighted(network):
+    network[4].p = 0.0
+    expected = network.train()
+    loss = 0.25 * cross_entropy(expected(X), Y).sum()
+    wanted = torch.autograd.grad(loss, list(network.parameters()))
+    for p in network.parameters():
+        p.grad = torch.ones_like(p)
+    signal = weight_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), weight=0.25)
+    for p, g in zip(network.parameters(), wanted, strict=True):
+        torch.testing.assert_close(p.grad, 1 + g, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(signal, loss.detach(), rtol=1e-12, atol=0)
+    assert not signal.requires_grad
+
+
+def test_points_are_held_constant(network):
+    z = X.clone().requires_grad_()
+    weight_gradient(network, z, Y, cross_entropy, Streams(0, 1, CPU), weight=1.0)
+    assert z.grad is None
+
+
+def test_frozen_weights_are_given_back_whatever_happens(network):
+    network[1].bias.requires_grad_(False)
+    before = [p.requires_grad for p in network.parameters()]
+    with pytest.raises(RuntimeError, match="midway"), weights_frozen(network):
+        assert not any(p.requires_grad for p in network.parameters())
+        raise RuntimeError("midway")
+    assert [p.requires_grad for p in network.parameters()] == before
+
+
+def test_freezing_changes_no_bit_of_the_input_s_gradient_and_saves_nothing_for_weights(network):
+    """Autograd saves fewer tensors when no weight asks for a gradient."""
+    network[4].p = 0.0
+
+    def measured():
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+            g = input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), "eval")
+        return g, sum(saved)
+
+    free, many = measured()
+    with weights_frozen(network):
+        frozen, few = measured()
+    assert torch.equal(free, frozen)
+    assert few < many
+
+
+def test_a_point_has_one_dropout_mask(network):
+    torch.manual_seed(5)
+    rng = Streams(0, 1, CPU)
+    first = input_gradient(network, X, Y, cross_entropy, rng, "train")
+    again = input_gradient(network, X, Y, cross_entropy, rng, "train")
+    other = input_gradient(network, X.clone(), Y, cross_entropy, rng, "train")
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    fresh = input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), "train")
+    assert not torch.equal(first, fresh), "without the point remembered, the mask is another"
