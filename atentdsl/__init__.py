@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from atentdsl.api import compile, draw, evaluate, load, train
     from atentdsl.source import RecipeError
+    from atentdsl.version import __version__
 
-__version__ = "0.1.0"
-
-__all__ = ["RecipeError", "compile", "draw", "evaluate", "load", "train"]
+__all__ = ["RecipeError", "__version__", "compile", "draw", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,7 +21,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("atentdsl.source" if name == "RecipeError" else "atentdsl.api"), name)
+    homes = {"RecipeError": "atentdsl.source", "__version__": "atentdsl.version"}
+    return getattr(import_module(homes.get(name, "atentdsl.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -17,7 +17,7 @@ The points that its sampler draws around a batch, with their weights, for a netw
 >>> drawn = atentdsl.draw(recipe, network, torch.full((2, 1, 8, 8), 0.5), torch.tensor([3, 7]), seed=0)
 >>> drawn.points.shape, [round(weight, 3) for weight in drawn.weights]
 (torch.Size([3, 2, 1, 8, 8]), [0.009, 0.09, 0.9])
->>> bool((drawn.points[-1] - 0.5).abs().max() <= 0.15 + 1e-6)
+>>> bool((drawn.points[-1] - 0.5).abs().max() <= 0.18 + 1e-6)
 True
 
 Training it, and what came of it:
@@ -131,12 +131,12 @@ def draw(recipe: Source, model: nn.Module, x: Tensor, y: Tensor, seed: int = 0, 
     """
     import torch
 
+    from atentdsl.runtime.modes import mode_kept
     from atentdsl.runtime.streams import Streams
 
     compiled = compile(recipe, overrides, "draw")
-    mode = model.training
-    points = as_module(compiled.text, compiled.name).draw(model, x, y, Streams(seed, 1, x.device))
-    model.train(mode)
+    with mode_kept(model):
+        points = as_module(compiled.text, compiled.name).draw(model, x, y, Streams(seed, 1, x.device))
     return Drawn(torch.stack([z for z, _ in points]), tuple(weight for _, weight in points))
 
 

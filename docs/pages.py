@@ -1,6 +1,6 @@
-"""Writes what the documents derive from the code: a page for each primitive, and the index. `--check` only compares.
+"""Writes what the documents derive from the code: a page for each primitive, and the index.
 
-    python docs/pages.py [--check]
+`python docs/pages.py` writes; with `--check` it only compares.
 """
 
 from __future__ import annotations

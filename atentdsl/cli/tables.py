@@ -12,8 +12,8 @@ def evaluation_table(name: str, evaluation: dict[str, Any]) -> str:
     >>> attack["robust_accuracy"] = 0.5
     >>> print(evaluation_table("mine", {"split": "test", "n": 8, "clean_accuracy": 1.0, "attacks": {"pgd-20": attack}}))
     mine, 8 test images
-    clean      100.0 %
-    pgd-20      50.0 %  linf radius 0.1, 20 steps of 0.0125, 1 restart
+    clean     100.0 %
+    pgd-20     50.0 %  linf radius 0.1, 20 steps of 0.0125, 1 restart
     """
     lines = [
         f"{name}, {evaluation['n']} {evaluation['split']} images",

@@ -11,8 +11,10 @@ LINE = 120
 def literal(value: Any) -> str:
     r"""Python text that `ast.literal_eval` reads back as the same value.
 
-    >>> literal((0.1, 2)), literal('a"b')
-    ('(0.1, 2)', "'a\"b'")
+    >>> literal((0.1, 2))
+    '(0.1, 2)'
+    >>> print(literal('a"b'), literal("ab"))
+    'a"b' "ab"
 
     Raises:
         ValueError: the value has no literal, such as an infinity.
@@ -48,5 +50,21 @@ def assignment(name: str, value: Any, comment: str = "") -> str:
 
 
 def plain(text: str) -> str:
-    """Text for a comment: one line, nothing that a terminal or a parser would read as more."""
-    return "".join(ch if ch.isprintable() else "?" for ch in text).replace("\\", "/")
+    """Text for a comment or a docstring: one line, and nothing that would end it or be read as more.
+
+    >>> plain(3 * chr(34) + chr(10) + "import os")
+    "'''?import os"
+    """
+    shown = "".join(ch if ch.isprintable() and ch != "#" else "?" for ch in text)
+    return shown.replace("\\", "/").replace('"', "'")
+
+
+def file_name(path: str, longest: int) -> str:
+    """A file's own name for a comment or a docstring; the middle of a long one is left out.
+
+    >>> file_name("recipes/atent_linf.toml", 23), file_name("recipes/atent_linf_with_half_the_noise.toml", 23)
+    ('atent_linf.toml', 'atent_linf...noise.toml')
+    """
+    name = plain(path.rsplit("/", 1)[-1])
+    head = (longest - 3) // 2
+    return name if len(name) <= longest else f"{name[:head]}...{name[head + 3 - longest :]}"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from atentdsl import __version__
-from atentdsl.codegen.literals import assignment, plain
+from atentdsl.codegen.literals import assignment, file_name
 from atentdsl.codegen.sources import Sources
 from atentdsl.codegen.statements import Statements
 from atentdsl.passes import Stage, stages
@@ -16,6 +15,7 @@ from atentdsl.plan import Plan, lower, units, units_as_usually_written
 from atentdsl.plan.operations import Goal, Update
 from atentdsl.recipe import Recipe
 from atentdsl.recipe.tables import SCHEMA
+from atentdsl.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,7 +53,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
         "provenance": _provenance(recipe, history),
         "body": "\n".join(written.lines),
         "units": units(plan),
-        "counts": any("/ n" in line for line in written.lines),
+        "counts": any("/ n" in line for line in written.lines if not line.lstrip().startswith("#")),
     }
     if goal == "train":
         parts |= _training(recipe, plan, written)
@@ -81,7 +81,7 @@ def _title(recipe: Recipe, goal: Goal) -> str:
 def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
     plan = history[-1].plan
     lines = [
-        f"Compiled from {plain(recipe.file.rsplit('/', 1)[-1])} by atentdsl {__version__}, schema {SCHEMA}.",
+        f"Compiled from {file_name(recipe.file, longest=60)} by atentdsl {__version__}, schema {SCHEMA}.",
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
         f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(plan)}.",

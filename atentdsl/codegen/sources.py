@@ -16,6 +16,7 @@ TYPES = {
     "Tensor": "from torch import Tensor",
 }
 SHARED = "atentdsl.primitives.tensors"
+_NO_PLAIN_FUNCTION = "`{name}` is no plain function: write it with `def`, without decorator or closure"
 
 
 class NotSelfContained(Exception):
@@ -47,10 +48,13 @@ class Sources:
                 both = f"{self._taken[name].__module__} and {function.__module__}"
                 raise NotSelfContained(f"two functions are called `{name}`, in {both}: rename one")
             return
+        plain = inspect.isfunction(function) and name != "<lambda>" and not hasattr(function, "__wrapped__")
+        if not plain or function.__closure__:
+            raise NotSelfContained(_NO_PLAIN_FUNCTION.format(name=name))
         source = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(source).body[0]
-        if not isinstance(tree, ast.FunctionDef) or tree.decorator_list or function.__closure__:
-            raise NotSelfContained(f"`{name}` is no plain function: write it with `def`, without decorator or closure")
+        if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
+            raise NotSelfContained(_NO_PLAIN_FUNCTION.format(name=name))
         self._taken[name] = function
         for word in _globals(tree):
             self._reach(function, word)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from atentdsl.codegen.constants import Constants
-from atentdsl.codegen.literals import plain
+from atentdsl.codegen.literals import file_name
 from atentdsl.plan.operations import (
     Call,
     Evaluate,
@@ -27,6 +27,7 @@ from atentdsl.plan.operations import (
 from atentdsl.recipe import Recipe
 
 INDENT = "    "
+LONGEST_NAME = 23  # of a file in a comment: with a line below 10,000, the widest comment has 120 characters
 # How a constant is called: what precedes the parameter's name, by the family of the primitive.
 PREFIX = {"starts": "START_", "objectives": "OBJECTIVE_", "targets": "TARGET_", "schedules": "LR_"}
 
@@ -80,7 +81,7 @@ class Statements:
             return "default"
         if span.file.startswith("--set "):
             return "--set"
-        return f"{plain(span.file.rsplit('/', 1)[-1])}:{span.line}"
+        return f"{file_name(span.file, LONGEST_NAME)}:{span.line}"
 
     def _constant(self, call: Call, name: str, value: Any, origin: Origin) -> str:
         prefix = f"{call.kind.upper()}_" if call.family == "projections" else PREFIX.get(call.family, "")
@@ -89,6 +90,8 @@ class Statements:
             path = ("sampler", 0, "target", "coupling")
         if call.family == "schedules":
             path = (*origin.path, "lr")
+            if not any(place[:-1] == path for place in self._recipe.places):
+                return self.constants.name(f"{prefix}{name.upper()}", value, self.place(path))  # a number alone
         return self.constants.name(f"{prefix}{name.upper()}", value, self.place(path, name))
 
     def _block(self, operations: Sequence[Operation], depth: int) -> None:

@@ -1,6 +1,7 @@
 """Roll: equal consecutive operations become a loop. Always legal; preserves every bit.
 
-Operations that differ in their coefficient alone count as equal: the loop then runs over the coefficients.
+Operations that differ in their coefficient alone count as equal: the loop then runs over the coefficients. A turn
+begins with the gradient in the point, so that a loop reads as one move after another.
 """
 
 from __future__ import annotations
@@ -40,11 +41,15 @@ def _rolled(operations: Sequence[Operation]) -> list[Operation]:
     result: list[Operation] = []
     i = 0
     while i < len(operations):
-        length, count = _repetition(shapes, i)
+        length, count = _repetition(shapes, i) if _begins_a_turn(operations[i]) else (1, 1)
         loop = _loop(operations[i : i + length * count], length, count) if count > 1 else None
         result.append(loop or _inside(operations[i]))
         i += length * count if loop else 1
     return result
+
+
+def _begins_a_turn(operation: Operation) -> bool:
+    return isinstance(operation, Frozen) or (isinstance(operation, Evaluate) and operation.wants == "input")
 
 
 def _numbered(shapes: Sequence[Operation]) -> list[int]:

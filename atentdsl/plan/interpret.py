@@ -136,11 +136,12 @@ def _execute(
 
 def _losses(model: nn.Module, z: Tensor, at: _Registers, loss: Call, mode: str) -> Any:
     """The loss per example. A point has one dropout mask, so a second evaluation at it draws the same again."""
-    if at.masks_at is at.z:
-        _set_global_state(z, at.masks)
-    else:
-        at.masks_at, at.masks = at.z, _global_state(z)
     model.train(mode == "train")
+    if mode == "train":  # eval mode draws no mask
+        if at.masks_at is at.z:
+            _set_global_state(z, at.masks)
+        else:
+            at.masks_at, at.masks = at.z, _global_state(z)
     return loss.function(model(z), at.y)
 
 

@@ -15,21 +15,25 @@ def verify(plan: Plan) -> Plan:
     """The plan itself, if it keeps every rule.
 
     Raises:
-        PlanError: it takes no batch first, moves along a gradient taken elsewhere, hands nothing on, updates twice or
-            never, evaluates weights where they are frozen, or has a loop whose coefficients do not match its turns.
+        PlanError: it takes no batch first, moves along a gradient taken elsewhere, projects a move that was not made,
+            hands nothing on, updates twice or never, evaluates weights where they are frozen or in eval mode, or has a
+            loop whose coefficients do not match its turns.
     """
     _structure(plan.operations, frozen=False, looped=False)
     flat = list(plan.flat())
     _rule(bool(flat) and isinstance(flat[0], Take), "a plan begins with its batch")
     _rule(sum(isinstance(o, Take) for o in flat) == 1, "a plan takes one batch")
-    fresh = False  # does g belong to the current z?
+    fresh = moved = False  # does g belong to the current z; has z moved since it started?
     for operation in flat:
         if isinstance(operation, Evaluate) and operation.wants == "input":
             fresh = True
         elif isinstance(operation, Move):
             _rule(fresh, "a move needs the gradient at its own point")
-            fresh = False
-        elif isinstance(operation, Start | Project):
+            fresh, moved = False, True
+        elif isinstance(operation, Start):
+            fresh = moved = False
+        elif isinstance(operation, Project):
+            _rule(moved == (operation.after == "move"), "a projection says whether it follows the start or a move")
             fresh = False
     handed = [o for o in flat if isinstance(o, Keep) or (isinstance(o, Evaluate) and o.wants == "weights")]
     _rule(bool(handed), "a plan hands on at least one point")
@@ -50,10 +54,13 @@ def _structure(operations: tuple[Operation, ...], frozen: bool, looped: bool) ->
             listed = bool(operation.coefficients)
             _rule(operation.count >= 2, "a loop runs at least twice")
             _rule(len(operation.coefficients) in {0, operation.count}, "a loop has a coefficient for each turn")
+            for coefficient in operation.coefficients:
+                _coefficient(coefficient, looped)
             _structure(operation.body, frozen, looped or listed)
         elif isinstance(operation, Evaluate):
             weights = operation.wants == "weights"
             _rule(not (weights and frozen), "frozen weights have no gradient")
+            _rule(not weights or operation.mode == "train", "the signal's gradient is taken in train mode")
             _rule(
                 weights == (operation.coefficient is not None), "weight evaluations, and they alone, have a coefficient"
             )

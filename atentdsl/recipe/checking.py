@@ -3,107 +3,136 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.recipe.grammar import TABLES
+from atentdsl.recipe.limits import beyond_limits
 from atentdsl.recipe.merging import Written
-from atentdsl.recipe.resolved import resolved_text
-from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, SCHEMA, Data, Evaluate, Header, Model, Recipe
-from atentdsl.recipe.wording import diagnose, unknown_key
-from atentdsl.source import Diagnostic, KeyPath, RecipeError, Span
+from atentdsl.recipe.tables import SCHEMA, Evaluate
+from atentdsl.recipe.unknown_keys import unknown_table
+from atentdsl.recipe.wording import diagnoses
+from atentdsl.source import Diagnostic, Document, KeyPath, Span
 
-TABLES: dict[str, Any] = {
-    "recipe": Header,
-    "data": Data,
-    "model": Model,
-    "sampler": Annotated[list[SAMPLER], Field(max_length=1)],
-    "objective": OBJECTIVE,
-    "optimizer": OPTIMIZER,
-    "evaluate": Evaluate,
+REQUIRED = {
+    "recipe": 'add `[recipe]` with a `name = "…"`',
+    "data": 'add `[data]` with `name = "digits"` and `batch = 64`',
+    "model": 'add `[model]` with `name = "small_cnn"`',
+    "optimizer": 'add `[optimizer]` with `kind = "sgd"`, `epochs = 30` and `lr = 0.1`',
 }
-REQUIRED = ("recipe", "data", "model", "optimizer")
+"""The tables that a recipe has, and how to add one."""
 
 
-def check(whole: Written, file: str) -> Recipe:
-    """The recipe that these values say.
+def check(
+    whole: Written, documents: Sequence[Document], complete: bool = True
+) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """The validated tables, and everything that is wrong with the recipe.
 
-    Raises:
-        RecipeError: with every finding, sorted by position.
+    Args:
+        whole: the recipe, all its layers in one.
+        documents: the files that it is made of.
+        complete: whether every layer is there; where one could not be read, nothing is called missing.
     """
-    wrong = list(_schema(whole))
+    wrong = list(_other_schemas(whole, documents))
     if wrong:
-        raise RecipeError(wrong, _sources(whole))
-    tables, wrong = _validated(whole)
+        return {}, wrong  # another schema has other rules
+    wrong, meant = [], set()
+    for key in whole.value:
+        if key not in {"schema", *TABLES}:
+            diagnostic, near = unknown_table(whole, key)
+            wrong.append(diagnostic)
+            meant.add(near)
+    tables, found = _validated(whole)
+    wrong += found
+    if complete:
+        wrong += _missing(whole, documents, meant)
+    else:
+        wrong = [diagnostic for diagnostic in wrong if diagnostic.code != "missing-key"]
     for path, part in _parts(tables):
-        wrong += _conflicts(whole, path, part)
-    if "evaluate" in tables and "sampler" in tables:
+        wrong += beyond_limits(whole, path, part)
+        wrong += _conflicts(whole, path, part) if complete else []
+    if complete and {"evaluate", "sampler"} <= tables.keys() and (tables["sampler"] or "sampler" not in meant):
         wrong += _evaluation(whole, tables["evaluate"], tables["sampler"])
-    if wrong:
-        raise RecipeError(wrong, _sources(whole))
-    return Recipe(
-        header=tables["recipe"],
-        data=tables["data"],
-        model=tables["model"],
-        samplers=tuple(tables["sampler"]),
-        objective=tables["objective"],
-        optimizer=tables["optimizer"],
-        evaluate=tables["evaluate"],
-        file=file,
-        places={path: value.key() for path, value in whole.walk() if path},
-        resolved=resolved_text(whole),
-    )
+    return tables, wrong
 
 
-def ball_radius(samplers: list[Kinded]) -> float | None:
+def ball_radius(samplers: Iterable[Kinded]) -> float | None:
     """The radius of the first l-infinity ball that a sampler projects onto: the threat it trains against."""
-    balls = (p for sampler in samplers for p in getattr(sampler, "projection", []) if p.kind == "linf_ball")
-    ball: Any = next(balls, None)
-    return None if ball is None else float(ball.radius)
+    path = _ball(samplers)
+    return None if path is None else float(path[1])
 
 
-def _schema(whole: Written) -> Iterator[Diagnostic]:
-    if "schema" not in whole.value:
-        top = Span(whole.document.name, 1, 1, 1)
-        yield Diagnostic(
-            "missing-schema", "the recipe does not say its schema", top, help=f"begin with `schema = {SCHEMA}`"
-        )
-        return
-    found = whole.value["schema"]
-    if type(found.value) is not int or found.value != SCHEMA:
-        newer = type(found.value) is int and found.value > SCHEMA
-        help_ = f"upgrade atentdsl, or write the recipe in schema {SCHEMA}" if newer else f"write `schema = {SCHEMA}`"
-        said = found.plain() if not isinstance(found.value, dict | list) else "that"
-        yield Diagnostic("unknown-schema", f"this version reads schema {SCHEMA}, not {said!r}", found.at(), help=help_)
+def primitive_of(part: BaseModel) -> Primitive | None:
+    """The primitive whose parameters these are."""
+    found: Primitive | None = getattr(sys.modules[type(part).__module__], "PRIMITIVE", None)
+    return found
+
+
+def _ball(samplers: Iterable[Any]) -> tuple[KeyPath, float] | None:
+    for i, sampler in enumerate(samplers):
+        for j, projection in enumerate(getattr(sampler, "projection", [])):
+            if projection.kind == "linf_ball":
+                return ("sampler", i, "projection", j, "radius"), projection.radius
+    return None
+
+
+def _other_schemas(whole: Written, documents: Sequence[Document]) -> Iterator[Diagnostic]:
+    """Every layer says its schema: a base of another one would be read by the wrong rules."""
+    path = ("schema",)
+    layers = [Written(document.data["schema"], document, path) for document in documents if document.has(path)]
+    final = whole.child("schema")
+    if final is not None and final.document not in documents:
+        layers.append(final)
+    for layer in layers:
+        if type(layer.value) is int and layer.value == SCHEMA:
+            continue
+        newer = type(layer.value) is int and layer.value > SCHEMA
+        mend = f"upgrade atentdsl, or write the recipe in schema {SCHEMA}" if newer else f"write `schema = {SCHEMA}`"
+        message = f"this version reads schema {SCHEMA}, not `{layer.source()}`"
+        yield Diagnostic("unknown-schema", message, layer.at(), help=mend)
+
+
+def _missing(whole: Written, documents: Sequence[Document], meant: set[str | None]) -> Iterator[Diagnostic]:
+    """Tables that are not there, and layers without a schema; not those that an unknown table was meant to be."""
+    for document in documents:
+        if not document.has(("schema",)) and "schema" not in meant:
+            top, mend = Span(document.name, 1, 1), f"begin with `schema = {SCHEMA}`"
+            yield Diagnostic("missing-schema", "the recipe does not say its schema", top, help=mend)
+    for table, mend in REQUIRED.items():
+        if table not in whole.value and table not in meant:
+            yield Diagnostic("missing-table", f"the table `[{table}]` is missing", _top(whole), help=mend)
+
+
+def _top(whole: Written) -> Span:
+    """Where what is nowhere can be pointed at: the line that begins the recipe."""
+    schema = whole.child("schema")
+    own = schema is not None and schema.document is whole.document
+    return schema.key() if schema is not None and own else Span(whole.document.name, 1, 1)
+
+
+@cache
+def _adapter(table: str) -> TypeAdapter[Any]:
+    return TypeAdapter(TABLES[table])
 
 
 def _validated(whole: Written) -> tuple[dict[str, Any], list[Diagnostic]]:
     """The tables that are right by themselves, and what is wrong with the others."""
     tables: dict[str, Any] = {}
-    wrong = [unknown_key(whole, (key,), ["schema", *TABLES]) for key in whole.value if key not in {"schema", *TABLES}]
-    for key, shape in TABLES.items():
-        if key not in whole.value and key in REQUIRED:
-            top = Span(whole.document.name, 1, 1, 1)
-            wrong.append(Diagnostic("missing-table", f"the table `[{key}]` is missing", top, help=_example(key)))
-            continue
+    wrong: list[Diagnostic] = []
+    for key in TABLES:
         empty: Any = [] if key == "sampler" else {}
+        if key not in whole.value and key in REQUIRED:
+            continue
         given = whole.value[key].plain() if key in whole.value else empty
         try:
-            tables[key] = TypeAdapter(shape).validate_python(given)
+            tables[key] = _adapter(key).validate_python(given)
         except ValidationError as error:
-            wrong += [diagnose(whole, (key,), details) for details in error.errors()]
+            wrong += diagnoses(whole, key, error.errors(include_url=False))
     return tables, wrong
-
-
-def _example(table: str) -> str:
-    return {
-        "recipe": 'add `[recipe]` with a `name = "…"`',
-        "data": 'add `[data]` with `name = "digits"` and `batch = 64`',
-        "model": 'add `[model]` with `name = "small_cnn"`',
-        "optimizer": 'add `[optimizer]` with `kind = "sgd"`, `epochs = 30` and `lr = 0.1`',
-    }[table]
 
 
 def _parts(tables: dict[str, Any]) -> Iterator[tuple[KeyPath, BaseModel]]:
@@ -122,43 +151,34 @@ def _parts(tables: dict[str, Any]) -> Iterator[tuple[KeyPath, BaseModel]]:
         yield from walk((key,), table)
 
 
-def primitive_of(part: BaseModel) -> Primitive | None:
-    """The primitive whose parameters these are."""
-    found: Primitive | None = getattr(sys.modules[type(part).__module__], "PRIMITIVE", None)
-    return found
-
-
 def _conflicts(whole: Written, path: KeyPath, part: BaseModel) -> Iterator[Diagnostic]:
     primitive = primitive_of(part)
     if primitive is None:
         return
     values = {name: getattr(part, name) for name in type(part).model_fields}
-    for field, message, help_ in primitive.conflicts(values):
-        yield Diagnostic("inconsistent", message, _nearest(whole, (*path, *field.split("."))), help=help_)
+    for field, message, mend in primitive.conflicts(values):
+        place = whole.walk_to((*path, *field.split("."))).key()
+        yield Diagnostic("inconsistent", message, place, help=mend)
 
 
 def _evaluation(whole: Written, evaluate: Evaluate, samplers: list[Kinded]) -> Iterator[Diagnostic]:
-    if evaluate.attacks and evaluate.radius is None and ball_radius(samplers) is None:
-        place = _nearest(whole, ("evaluate", "attacks"))
-        message = "the attacks have no radius: no sampler projects onto a ball"
-        yield Diagnostic("inconsistent", message, place, help="set `radius` in `[evaluate]`, or `attacks = []`")
+    written = whole.child("evaluate") is not None
+
+    def place(key: str) -> Span:
+        return whole.walk_to(("evaluate", key)).key() if written else _top(whole)
+
+    if len(set(evaluate.attacks)) < len(evaluate.attacks):
+        yield Diagnostic("inconsistent", "an attack is named twice", place("attacks"), help="name each attack once")
+    ball = _ball(samplers)
+    if evaluate.attacks and evaluate.radius is None and ball is None:
+        mend = 'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`'
+        message = "the attacks have no radius: no sampler projects onto an l-infinity ball"
+        yield Diagnostic("inconsistent", message, place("attacks"), help=mend)
+    if evaluate.attacks and evaluate.radius is None and ball is not None and ball[1] > 1:
+        message = f"the attacks take their radius from this ball, and {ball[1]:g} is larger than the inputs' range"
+        mend = "inputs are in [0, 1]: for 8/255 write 0.031372549, or set `radius` in `[evaluate]`"
+        yield Diagnostic("inconsistent", message, whole.walk_to(ball[0]).at(), help=mend)
     if evaluate.select == "robust" and not evaluate.attacks:
-        place = _nearest(whole, ("evaluate", "select"))
         message = "robust accuracy cannot select a checkpoint without an attack"
-        yield Diagnostic("inconsistent", message, place, help='name an attack, or set `select = "clean"`')
-
-
-def _nearest(whole: Written, path: KeyPath) -> Span:
-    """Where the path is written, or the nearest table around it."""
-    found, place = whole, Span(whole.document.name, 1, 1, 1)
-    for key in path:
-        inside = isinstance(found.value, dict) and key in found.value
-        if not (inside or (isinstance(found.value, list) and isinstance(key, int) and key < len(found.value))):
-            return place
-        found = found.value[key]
-        place = found.key()
-    return place
-
-
-def _sources(whole: Written) -> dict[str, str]:
-    return {value.document.name: value.document.text for _, value in whole.walk()}
+        mend = 'name an attack, or set `select = "clean"`'
+        yield Diagnostic("inconsistent", message, place("select"), help=mend)

@@ -3,41 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from atentdsl.recipe import shipped
+import attrs
+
+from atentdsl.recipe import from_python, shipped
 from atentdsl.recipe.checking import check
-from atentdsl.recipe.merging import Written, merge, written
+from atentdsl.recipe.extending import layers
+from atentdsl.recipe.merging import merge, written
 from atentdsl.recipe.overrides import override
+from atentdsl.recipe.resolved import resolved_text
 from atentdsl.recipe.tables import Recipe
-from atentdsl.source import Diagnostic, Document, RecipeError, Span, parse, read
+from atentdsl.source import Diagnostic, Document, RecipeError, read, suggest
+
+_LONGEST_NAME = 100
 
 
-def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), name: str = "dict") -> Recipe:
+def load(
+    recipe: str | Path | Mapping[str, Any] | Recipe, overrides: str | Sequence[str] = (), name: str = "dict"
+) -> Recipe:
     """The checked recipe.
 
     Args:
-        recipe: a path, the name of a shipped recipe, or the same tables as a dict.
+        recipe: a path, the name of a shipped recipe, the same tables as a dict, or a recipe already loaded.
         overrides: `key=value` texts, laid over the recipe in order.
         name: what to call a dict where its lines are cited.
 
     Raises:
         RecipeError: everything that is wrong with it, at once.
+        TypeError: it is none of these.
 
     >>> load("atent_linf", ["sampler.attack.moves=5"]).samplers[0].moves
     5
     """
-    document, folder = _document(recipe, name)
-    sources = {document.name: document.text}
-    try:
-        whole = _extended(document, folder, (), sources)
-        for text in overrides:
-            whole = override(whole, text)
-            sources[f"--set {text}"] = text
-        return check(whole, document.name)
-    except RecipeError as error:
-        raise RecipeError(error.diagnostics, {**sources, **error.sources}) from None
+    overrides = [overrides] if isinstance(overrides, str) else overrides
+    documents: tuple[Document, ...] = ()
+    wrong: list[Diagnostic] = []
+    complete = True
+    if isinstance(recipe, Recipe):
+        if not overrides:
+            return recipe
+        whole = recipe.written
+        sources = {value.document.name: value.document.text for _, value in whole.walk()}
+    else:
+        document, file = _document(recipe, name)
+        found_ = layers(document, file)
+        documents, wrong, complete = found_.documents, list(found_.wrong), found_.complete
+        whole = reduce(merge, map(written, reversed(documents)))
+        sources = {d.name: d.text for d in documents} | found_.sources
+    for text in overrides:
+        called = _called(text, sources)
+        sources[called] = text
+        try:
+            whole = override(whole, text, called)
+        except RecipeError as error:
+            wrong += error.diagnostics
+            sources |= error.sources
+    tables, found = check(whole, documents, complete)
+    wrong += found
+    if wrong:
+        wrong = list(dict.fromkeys(wrong))  # an override may be given twice
+        raise RecipeError(wrong, sources | {value.document.name: value.document.text for _, value in whole.walk()})
+    return Recipe(
+        header=tables["recipe"],
+        data=tables["data"],
+        model=tables["model"],
+        samplers=tuple(tables["sampler"]),
+        objective=tables["objective"],
+        optimizer=tables["optimizer"],
+        evaluate=tables["evaluate"],
+        file=whole.document.name,
+        written=whole,
+        resolved=resolved_text(whole),
+    )
 
 
 def text_of(recipe: str | Path) -> Document:
@@ -45,49 +85,29 @@ def text_of(recipe: str | Path) -> Document:
     return _document(recipe)[0]
 
 
-def _document(recipe: str | Path | Mapping[str, Any], name: str = "dict") -> tuple[Document, Path]:
-    if not isinstance(recipe, Mapping):
-        path, shown = shipped.find(recipe)
-        return read(path, shown), path.parent
-    import tomlkit
-
+def _document(recipe: str | Path | Mapping[str, Any], name: str = "dict") -> tuple[Document, Path | None]:
+    """The recipe's own document, and its file if it has one."""
+    if isinstance(recipe, Mapping):
+        return from_python.document(recipe, name), None
+    if not isinstance(recipe, str | Path):
+        raise TypeError(f"a recipe is a path, a name, a dict or a `Recipe`, not a `{type(recipe).__name__}`")
+    path, shown = shipped.find(recipe)
     try:
-        text = tomlkit.dumps(_plain(recipe))
-    except (TypeError, ValueError) as error:
-        reason = Diagnostic("wrong-type", f"the dict cannot be written as TOML: {error}", help="use TOML's types")
-        raise RecipeError([reason], {}) from None
-    return parse(text, name), Path()
-
-
-def _plain(value: Any) -> Any:
-    """Any mapping as a dict and any sequence as a list, which TOML's writer asks for."""
-    if isinstance(value, Mapping):
-        return {key: _plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(child) for child in value]
-    return value
-
-
-def _extended(document: Document, folder: Path, below: tuple[Path, ...], sources: dict[str, str]) -> Written:
-    """The document laid over the recipe that it extends, and that one over its own."""
-    own = written(document)
-    path = ("recipe", "extends")
-    if not document.has(path):
-        return own
-    base = own.value["recipe"].value["extends"].value
-    if not isinstance(base, str):
-        return own  # the checks say what is wrong with it
-    file = (folder / base).resolve()
-    place: Span = document.value(path)
-    if file in below:
-        help_ = "let one of them stand on its own"
-        raise RecipeError([Diagnostic("extends-cycle", f"`{base}` extends this recipe", place, help=help_)], sources)
-    name = str(Path(document.name).parent / base)
-    try:
-        found = read(file, name)
+        return read(path, shown), path
     except RecipeError as error:
-        reason = error.diagnostics[0]
-        wrong = Diagnostic(reason.code, f"cannot extend `{base}`: {reason.message}", place, help=reason.help)
-        raise RecipeError([wrong, *(d for d in error.diagnostics if d.span)], {**sources, **error.sources}) from None
-    sources[found.name] = found.text
-    return merge(_extended(found, file.parent, (*below, file), sources), own)
+        (first,) = error.diagnostics[:1]
+        near = suggest(str(recipe), shipped.names()) if first.code == "not-found" and not first.help else None
+        if near is None:
+            raise
+        raise RecipeError([attrs.evolve(first, help=f"did you mean the shipped recipe `{near}`?")], {}) from None
+
+
+def _called(text: str, sources: Mapping[str, str]) -> str:
+    """What to call an override where it is cited: as it is typed, as long as nothing else is called so."""
+    name = f"--set {text}"
+    name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    number = 2
+    called = name
+    while called in sources and sources[called] != text:
+        called, number = f"{name} ({number})", number + 1
+    return called

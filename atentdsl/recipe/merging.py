@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from atentdsl.source import Document, KeyPath, Span
+from atentdsl.source.span import Lines
 
 
 @attrs.frozen
@@ -30,6 +31,29 @@ class Written:
     def at(self) -> Span:
         """Where its value stands."""
         return self.document.value(self.path)
+
+    def source(self) -> str:
+        """The value as it is written, of several lines the first; a table's header."""
+        span = self.at()
+        return Lines(self.document.text)[span.line][span.column - 1 :][: span.length]
+
+    def walk_to(self, path: KeyPath) -> Written:
+        """The value at the path, or the nearest one around it that is written."""
+        found = self
+        for key in path:
+            child = found.child(key)
+            if child is None:
+                break
+            found = child
+        return found
+
+    def child(self, key: str | int) -> Written | None:
+        """The value at the key or index; None where there is none."""
+        if isinstance(self.value, dict):
+            found: Written | None = self.value.get(key)
+            return found
+        inside = isinstance(self.value, list) and isinstance(key, int) and key < len(self.value)
+        return self.value[key] if inside else None
 
     def plain(self) -> Any:
         """The value without places."""
@@ -59,17 +83,18 @@ def written(document: Document, value: Any = None, path: KeyPath = ()) -> Writte
 
 def sampler_name(sampler: Written) -> Any:
     """The name that samplers merge by: `name`, else the space."""
-    entries = sampler.value if isinstance(sampler.value, dict) else {}
     for key in ("name", "space"):
-        if key in entries:
-            return entries[key].value
+        found = sampler.child(key)
+        if found is not None:
+            return found.value
     return "data"
 
 
 def merge(base: Written, over: Written, path: KeyPath = ()) -> Written:
     """`over` laid over `base`: tables merge, samplers merge by name, everything else is replaced.
 
-    A table that names another `kind` is another part, and replaces the whole table.
+    A table that names another `kind` is another part, and replaces the whole table. What says the same as before stays
+    the older value's.
     """
     if path == ("sampler",) and isinstance(base.value, list) and isinstance(over.value, list):
         return _merge_samplers(base, over)
@@ -77,15 +102,15 @@ def merge(base: Written, over: Written, path: KeyPath = ()) -> Written:
         merged = dict(base.value)
         for key, child in over.value.items():
             merged[key] = merge(merged[key], child, (*path, key)) if key in merged else child
-        return attrs.evolve(over, value=merged)
-    if base.plain() == over.plain():
+        return attrs.evolve(over, value=merged, replaced=base.replaced)
+    if repr(base.plain()) == repr(over.plain()):  # not `==`, to which true is 1 and 1 is 1.0
         return base
     return attrs.evolve(over, replaced=(*base.replaced, attrs.evolve(base, replaced=())))
 
 
 def _other_kind(base: Written, over: Written) -> bool:
-    kinds = [table.value["kind"].value for table in (base, over) if "kind" in table.value]
-    return "kind" in over.value and len(kinds) == 2 and kinds[0] != kinds[1]
+    before, after = base.child("kind"), over.child("kind")
+    return before is not None and after is not None and before.plain() != after.plain()
 
 
 def _merge_samplers(base: Written, over: Written) -> Written:
@@ -98,4 +123,4 @@ def _merge_samplers(base: Written, over: Written) -> Written:
             merged[i] = merge(merged[i], sampler, ("sampler", i))
         else:
             merged.append(sampler)
-    return attrs.evolve(over, value=merged)
+    return attrs.evolve(over, value=merged, replaced=base.replaced)

@@ -4,87 +4,65 @@ from __future__ import annotations
 
 from typing import Any
 
-import tomlkit
-
 from atentdsl.recipe.merging import Written
+from atentdsl.recipe.toml_text import toml_text, value_text
+from atentdsl.source import KeyPath
+
+LONGEST = 160
+"""Characters of a replaced value that are shown."""
 
 
 def resolved_text(whole: Written) -> str:
     """The recipe with every layer worked in; a value from another layer says in a comment where it comes from.
 
-    A replaced value is commented with what it replaced and where that stood.
+    A replaced value or table is commented with what it replaced and where that stood. A table in braces stays in them
+    where all of it comes from one layer.
     """
-    document = tomlkit.document()
     home = whole.document.name
-    for key, child in whole.value.items():
-        if key == "schema":
-            document.add("schema", child.value)
-    for key, child in whole.value.items():
-        if key != "schema":
-            _add(document, key, child, home, top=True)
-    return tomlkit.dumps(document)
+    extends = whole.walk_to(("recipe", "extends"))
+    tables = whole.plain()
+    tables["recipe"].pop("extends", None)
+    ordered = {"schema": tables.pop("schema"), **tables}
+
+    def note(path: KeyPath) -> str:
+        said = "" if path == ("schema",) else _note(whole.walk_to(path), path, home)
+        if path == ("recipe",) and isinstance(extends.value, str):
+            said = "; ".join(filter(None, [f"extends {extends.value}, worked in here", said]))
+        return said
+
+    return toml_text(ordered, note, lambda path: _inline(whole.walk_to(path)))
 
 
-def _add(container: Any, key: str, child: Written, home: str, top: bool = False) -> None:
-    if top and key == "recipe" and isinstance(child.value, dict) and "extends" in child.value:
-        kept = {name: value for name, value in child.value.items() if name != "extends"}
-        table = _table(kept, home)
-        table.comment(f"extends {child.value['extends'].value}, worked in here")
-        container.add(key, table)
-        return
-    if isinstance(child.value, dict) and not _inline(child):
-        container.add(key, _table(child.value, home))
-    elif isinstance(child.value, list) and child.value and all(isinstance(c.value, dict) for c in child.value):
-        array = tomlkit.aot()
-        for element in child.value:
-            array.append(_table(element.value, home))
-        container.add(key, array)
-    else:
-        item = tomlkit.item(_plain(child))
-        note = _note(child, home)
-        if note:
-            item.comment(note)
-        container.add(key, item)
+def _inline(table: Written) -> bool:
+    """Whether a table was written in braces, and nothing of it elsewhere."""
+    layers = {child.document.name for _, child in table.walk()}
+    untouched = not any(child.replaced for _, child in table.walk())
+    return len(layers) == 1 and untouched and table.source().startswith("{")
 
 
-def _table(entries: dict[str, Written], home: str) -> Any:
-    table = tomlkit.table()
-    simple = {k: c for k, c in entries.items() if not _is_table(c)}
-    for key, child in {**simple, **entries}.items():  # TOML wants a table's own keys before its sub-tables
-        _add(table, key, child, home)
-    return table
-
-
-def _is_table(child: Written) -> bool:
-    if isinstance(child.value, dict):
-        return not _inline(child)
-    return isinstance(child.value, list) and bool(child.value) and all(isinstance(c.value, dict) for c in child.value)
-
-
-def _inline(child: Written) -> bool:
-    """A table inside a sampler's or optimizer's table that was written in braces stays so."""
-    return isinstance(child.value, dict) and bool(child.path) and child.path[-1] in {"coupling", "lr"}
-
-
-def _plain(child: Written) -> Any:
-    value = child.plain()
-    if isinstance(value, dict):
-        table = tomlkit.inline_table()
-        table.update(value)
-        return table
-    return value
-
-
-def _note(child: Written, home: str) -> str:
+def _note(found: Written, path: KeyPath, home: str) -> str:
     """Where a value that was not written in the recipe itself comes from, and what it stands in place of."""
-    origin = child.document.name
-    source = "" if origin == home else ("--set" if origin.startswith("--set ") else f"{origin}:{child.at().line}")
-    before = [
-        f"{tomlkit.item(_plain(old)).as_string()} ({old.document.name.split(' ')[0]}"
-        + ("" if old.document.name.startswith("--set ") else f":{old.at().line}")
-        + ")"
-        for old in child.replaced
-    ]
-    if before:
-        return f"{source or 'here'}; overrides {', then '.join(before)}"
-    return f"from {source}" if source else ""
+    if not found.replaced and _headed(found, path):
+        return ""  # what stands inside says it
+    origin = found.document.name
+    source = "" if origin == home else _place(found)
+    if not found.replaced:
+        return f"from {source}" if source else ""
+    before = ", then ".join(f"{_shown(old.plain())} ({_place(old)})" for old in found.replaced)
+    return f"{source or 'here'}; overrides {before}"
+
+
+def _headed(found: Written, path: KeyPath) -> bool:
+    if isinstance(found.value, dict):
+        return isinstance(path[-1], int) or not _inline(found)
+    return isinstance(found.value, list) and all(isinstance(child.value, dict) for child in found.value)
+
+
+def _shown(value: Any) -> str:
+    text = value_text(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _place(found: Written) -> str:
+    name = found.document.name
+    return "--set" if name.startswith("--set ") else f"{name}:{found.at().line}"

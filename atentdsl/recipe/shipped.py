@@ -27,8 +27,11 @@ def find(recipe: str | Path) -> tuple[Path, str]:
     stands, and reading it says that it is not there.
     """
     path = Path(recipe)
-    if path.exists():
-        return path, str(recipe)
+    try:
+        if path.exists():
+            return path, str(recipe) or "."
+    except OSError:
+        return path, str(recipe)  # its name is too long, or a folder is closed: reading it says so
     name = str(recipe).removeprefix("recipes/").removesuffix(".toml")
     if name in names():
         return folder() / f"{name}.toml", f"recipes/{name}.toml"

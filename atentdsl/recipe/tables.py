@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ import attrs
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Part, Positive
+from atentdsl.primitives.primitive import Kinded, Part, Positive
 from atentdsl.primitives.slots import OneOf
+from atentdsl.recipe.merging import Written
 from atentdsl.source import KeyPath, Span
 
 SCHEMA = 1
@@ -69,7 +71,9 @@ class Evaluate(Part):
         default_factory=lambda: ["pgd-20"], description="pgd-N is N steps; the first one also watches over training"
     )
     norm: Literal["linf"] = Field("linf", description="of the attacks")
-    radius: NonNegative | None = Field(None, description="of the attacks; the sampler's ball where not given")
+    radius: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="of the attacks; the sampler's ball where not given"
+    )
     step_size: Positive | None = Field(None, description="of the attacks; 2.5 radius / steps where not given")
     restarts: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="an image counts if it withstands all")
 
@@ -81,7 +85,7 @@ class Recipe:
     Attributes:
         header, data, model, samplers, objective, optimizer, evaluate: its tables, with their defaults filled in.
         file: the name its lines are cited by.
-        places: where each key was written, by its path.
+        written: its values with their places, to lay overrides over.
         resolved: the recipe as TOML that stands alone: `extends` and overrides worked in, and said in comments.
     """
 
@@ -93,8 +97,13 @@ class Recipe:
     optimizer: Kinded
     evaluate: Evaluate
     file: str
-    places: Mapping[KeyPath, Span] = attrs.field(eq=False, repr=False)
+    written: Written = attrs.field(eq=False, repr=False)
     resolved: str = attrs.field(eq=False, repr=False)
+
+    @functools.cached_property
+    def places(self) -> Mapping[KeyPath, Span]:
+        """Where each key was written, by its path."""
+        return {path: value.key() for path, value in self.written.walk() if path}
 
     @property
     def name(self) -> str:

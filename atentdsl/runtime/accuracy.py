@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from atentdsl.runtime.data import Images
 from atentdsl.runtime.errors import NotFinite
+from atentdsl.runtime.modes import mode_kept
 from atentdsl.runtime.streams import key
 
 # Which images withstand an attack: model, x, y and a seed to a boolean for each image.
@@ -44,11 +45,10 @@ def accuracy(model: nn.Module, images: Images, attacks: Sequence[Withstands], se
         attacks: each says which images withstand it.
         seed: of the attacks' draws.
     """
-    mode = model.training
     devices = [images.device] if images.device.type == "cuda" else []
     clean = torch.zeros((), dtype=torch.int64, device=images.device)
     robust = torch.zeros(len(attacks), dtype=torch.int64, device=images.device)
-    with torch.random.fork_rng(devices=devices):
+    with mode_kept(model), torch.random.fork_rng(devices=devices):
         for number, first in enumerate(range(0, len(images), BATCH)):
             x, y = images.take(slice(first, first + BATCH))
             right = correct(model, x, y)
@@ -56,7 +56,6 @@ def accuracy(model: nn.Module, images: Images, attacks: Sequence[Withstands], se
             for i, withstands in enumerate(attacks):
                 if right.any():
                     robust[i] += withstands(model, x[right], y[right], key(seed, "attack", i, number)).sum()
-    model.train(mode)
     n = len(images)
     return Accuracy(n, int(clean) / n, tuple(int(count) / n for count in robust))
 

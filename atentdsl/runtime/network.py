@@ -56,7 +56,7 @@ def weights_frozen(model: nn.Module) -> Iterator[None]:
 
 
 def _losses(model: nn.Module, z: Tensor, point: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
-    if model.training != (mode == "train"):
-        model.train(mode == "train")
-    rng.same_masks(z)
+    model.train(mode == "train")
+    if mode == "train":  # eval mode draws no mask
+        rng.same_masks(z)
     return loss(model(point), y)

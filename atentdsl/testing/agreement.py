@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -104,8 +105,9 @@ def run_module(
 def differences(one: Execution, other: Execution, tolerance: float = 0.0) -> list[str]:
     """A line for everything in which two executions differ by more than the tolerance; empty where they agree.
 
-    Points, gradients, weights and buffers are compared relative to the largest entry of each tensor. The signal and
-    the coefficients are compared to 1e-12 at least: a mean and a sum divided by its length round differently.
+    Points, gradients, weights and buffers are compared relative to the largest entry of each tensor, the gradient in
+    the weights, which is one vector, relative to its largest entry in any of them. The signal and the coefficients are
+    compared to 1e-12 at least: a mean and a sum divided by its length round differently.
     """
     found: list[str] = []
     for what in ("points", "coefficients", "gradients", "signals", "weight_gradients"):
@@ -121,12 +123,13 @@ def differences(one: Execution, other: Execution, tolerance: float = 0.0) -> lis
     return found
 
 
-def _different(place: str, a: Any, b: Any, tolerance: float) -> Iterator[str]:
+def _different(place: str, a: Any, b: Any, tolerance: float, size: float | None = None) -> Iterator[str]:
     if isinstance(a, dict):
         if a.keys() != b.keys():
             yield f"{place}: {sorted(a)} and {sorted(b)}"
+        size = max((_size(value) for value in a.values()), default=0.0) if "weight_gradients" in place else None
         for name in a.keys() & b.keys():
-            yield from _different(f"{place} of {name}", a[name], b[name], tolerance)
+            yield from _different(f"{place} of {name}", a[name], b[name], tolerance, size)
     elif isinstance(a, list):
         if len(a) != len(b):
             yield f"{place}: {len(a)} and {len(b)}"
@@ -137,49 +140,44 @@ def _different(place: str, a: Any, b: Any, tolerance: float) -> Iterator[str]:
         if a.shape != b.shape or a.dtype != b.dtype:
             yield f"{place}: {a.dtype} {tuple(a.shape)} and {b.dtype} {tuple(b.shape)}"
         elif not torch.equal(a, b):
-            error, size = float((a - b).abs().max()), float(a.abs().max())
+            error, size = float((a - b).abs().max()), _size(a) if size is None else size
             if not error <= tolerance * size:  # so written, NaN differs from everything
                 yield f"{place}: by {error:.3g}, of {size:.3g}"
 
 
-class _listening:  # noqa: N801 - reads as a verb after `with`
-    """The module's network passes, each followed by a note of what went through."""
+def _size(value: Tensor) -> float:
+    return float(value.abs().max())
 
-    def __init__(self, module: Any, done: Execution) -> None:
-        self._module, self._done = module, done
-        self._own = {n: getattr(module, n) for n in ("input_gradient", "weight_gradient") if hasattr(module, n)}
 
-    def __enter__(self) -> None:
-        for name in self._own:
-            setattr(self._module, name, getattr(self, name))
+@contextmanager
+def _listening(module: Any, done: Execution) -> Iterator[None]:
+    """Within the block the module's network passes note down what goes through them."""
+    own = {name: vars(module)[name] for name in ("input_gradient", "weight_gradient") if name in vars(module)}
 
-    def __exit__(self, *_: object) -> None:
-        for name, function in self._own.items():
-            setattr(self._module, name, function)
-
-    def input_gradient(self, model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
-        g = self._own["input_gradient"](model, z, *rest, **named)
-        self._done.gradients[-1].append(g)
+    def input_gradient(model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
+        g = own["input_gradient"](model, z, *rest, **named)
+        done.gradients[-1].append(g)
         return g
 
-    def weight_gradient(self, model: nn.Module, z: Tensor, *rest: Any, weight: float) -> Any:
-        self._done.points[-1].append(z)
-        self._done.coefficients[-1].append(weight)
-        return self._own["weight_gradient"](model, z, *rest, weight=weight)
+    def weight_gradient(model: nn.Module, z: Tensor, *rest: Any, weight: float) -> Any:
+        done.points[-1].append(z)
+        done.coefficients[-1].append(weight)
+        return own["weight_gradient"](model, z, *rest, weight=weight)
+
+    listening = {"input_gradient": input_gradient, "weight_gradient": weight_gradient}
+    vars(module).update({name: listening[name] for name in own})
+    try:
+        yield
+    finally:
+        vars(module).update(own)
 
 
-class _seeded:  # noqa: N801 - reads as a verb after `with`
-    """Dropout's generator from a known state, and put back afterwards."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def __enter__(self) -> None:
-        self._before = torch.get_rng_state()
-        torch.default_generator.manual_seed(self._seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self._before)
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Within the block dropout's generator starts from the seed; afterwards it is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def _optimizer(update: Update, model: nn.Module) -> Optimizer:

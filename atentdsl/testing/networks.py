@@ -29,7 +29,7 @@ def network(
     width = 6
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        layers = [nn.Flatten(), nn.Linear(math.prod(shape), width)]
+        layers = [nn.Flatten(), nn.Linear(math.prod(shape), width, bias=not batch_norm)]  # its gradient would be 0
         layers += [nn.BatchNorm1d(width)] if batch_norm else []
         layers += [nn.Tanh()]
         layers += [nn.Dropout(dropout)] if dropout else []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -18,13 +19,15 @@ from atentdsl.primitives import registry
 from atentdsl.primitives.samplers import chain
 from atentdsl.primitives.slots import NameOf, OneOf
 from atentdsl.recipe import load
-from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SCHEMA, Data, Evaluate, Header, Installed, Model
+from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, SCHEMA, Data, Evaluate, Header, Installed, Model
 from atentdsl.source import RecipeError
 
 Table = dict[str, Any]
 
 LARGEST = 2.0  # of a number without an upper bound: inputs are in [0, 1]
-MOST_MOVES = 6
+LONGEST = 6  # of a whole number: moves above all
+
+_often = st.sampled_from([True, True, True, False])
 
 
 def recipes() -> st.SearchStrategy[Table]:
@@ -77,7 +80,7 @@ def _consistent(recipe: Table) -> bool:
 
 @st.composite
 def _recipes(draw: st.DrawFn) -> Table:
-    sampler = draw(st.none() | _chain())
+    sampler = draw(_slot(SAMPLER)) if draw(_often) else None
     whole: Table = {
         "schema": SCHEMA,
         "recipe": draw(_table(Header, extends=None)),
@@ -88,19 +91,18 @@ def _recipes(draw: st.DrawFn) -> Table:
     }
     if sampler is not None:
         whole["sampler"] = [sampler]
-    if draw(st.booleans()):
+    if draw(_often):
         whole["objective"] = draw(_slot(OBJECTIVE))
     return whole
 
 
 @st.composite
-def _chain(draw: st.DrawFn) -> Table:
+def _chain(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
     """A chain that moves has a kernel, and a burn-in shorter than itself."""
-    fields = chain.Parameters.model_fields
-    moves = draw(st.integers(0, MOST_MOVES))
-    sampler: Table = draw(_table(chain.Parameters, moves=st.just(moves), kernel=None))
-    if moves or draw(st.booleans()):
-        sampler["kernel"] = draw(_value(fields["kernel"].annotation, fields["kernel"].metadata))
+    sampler = draw(table)
+    moves = sampler["moves"]
+    if moves and "kernel" not in sampler:
+        sampler["kernel"] = draw(_field(chain.Parameters, "kernel"))
     burn_in = sampler.get("averaging", {}).get("burn_in", 0)
     if burn_in and burn_in >= moves:
         sampler["averaging"]["burn_in"] = draw(st.integers(0, max(0, moves - 1)))
@@ -112,7 +114,7 @@ def _evaluate(draw: st.DrawFn, sampler: Table | None) -> Table:
     """An attack has a radius, its own or the sampler's; robust accuracy has an attack."""
     attacks = st.lists(st.sampled_from(["pgd-1", "pgd-5"]), max_size=2, unique=True)
     table: Table = draw(_table(Evaluate, attacks=attacks))
-    ball = any(p["kind"] == "linf_ball" for p in (sampler or {}).get("projection", []))
+    ball = any(p.get("kind") == "linf_ball" for p in (sampler or {}).get("projection", []))
     if table.get("attacks") == []:
         table["select"] = draw(st.sampled_from(["clean", "last"]))
     elif not ball:
@@ -148,22 +150,29 @@ def _sgd(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
 
 # The primitives whose parameters depend on one another.
 DEPENDENT: dict[tuple[str, str], Callable[[st.SearchStrategy[Table]], st.SearchStrategy[Table]]] = {
+    ("samplers", "chain"): _chain,
     ("schedules", "piecewise"): _piecewise,
     ("schedules", "cosine"): _cosine,
     ("optimizers", "sgd"): _sgd,
 }
 
 
-def _table(model: type[BaseModel], **chosen: st.SearchStrategy[Any] | None) -> st.SearchStrategy[Table]:
-    """A table of that model: what it requires, and any of what it does not; a field that is chosen None stays out."""
-    required: dict[str, st.SearchStrategy[Any]] = {}
-    optional: dict[str, st.SearchStrategy[Any]] = {}
+@st.composite
+def _table(draw: st.DrawFn, /, model: type[BaseModel], **chosen: st.SearchStrategy[Any] | None) -> Table:
+    """A table of that model: what it requires, and much of what it does not; a field that is chosen None stays out."""
+    drawn: Table = {}
     for name, field in model.model_fields.items():
-        if name == "kind" or (name in chosen and chosen[name] is None):
-            continue
-        values = chosen.get(name) or _value(field.annotation, field.metadata)
-        (required if field.is_required() else optional)[name] = values
-    return st.fixed_dictionaries(required, optional=optional)
+        stays_out = name == "kind" or (name in chosen and chosen[name] is None)
+        if not stays_out and (field.is_required() or draw(_often)):
+            own = chosen.get(name)
+            drawn[name] = draw(_field(model, name) if own is None else own)
+    return drawn
+
+
+@cache
+def _field(model: type[BaseModel], name: str) -> st.SearchStrategy[Any]:
+    field = model.model_fields[name]
+    return _value(field.annotation, field.metadata)
 
 
 def _slot(annotation: Any) -> st.SearchStrategy[Any]:
@@ -196,11 +205,10 @@ def _value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
         return st.booleans()
     if annotation is int:
         least = int(_bound(metadata, Ge, "ge", 0))
-        return st.integers(least, int(min(_bound(metadata, Le, "le", least + 5), least + 5)))
+        return st.integers(least, least + int(min(_bound(metadata, Le, "le", LONGEST), LONGEST)))
     if annotation is float:
         return _number(metadata)
-    if annotation is str:
-        pattern = next(entry.pattern for entry in metadata if hasattr(entry, "pattern"))
+    if annotation is str and (pattern := next((m.pattern for m in metadata if hasattr(m, "pattern")), None)):
         longest = _bound(metadata, MaxLen, "max_length", 80)
         return st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= longest)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -208,20 +216,18 @@ def _value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     raise TypeError(f"no strategy draws a {annotation!r}")
 
 
-def _primitive(slot: OneOf) -> st.SearchStrategy[Any]:
+@st.composite
+def _primitive(draw: st.DrawFn, slot: OneOf) -> Any:
     """A table of any kind of the family; its default kind may go unsaid, and a lone number may stand for it."""
-    choices = [_of_kind(slot, kind) for kind in registry.kinds(slot.family)]
-    if slot.number and slot.default:
-        field = registry.primitive(slot.family, slot.default).parameters.model_fields[slot.number]
-        choices.append(_value(field.annotation, field.metadata))
-    return st.one_of(choices)
-
-
-def _of_kind(slot: OneOf, kind: str) -> st.SearchStrategy[Table]:
-    table = _table(registry.primitive(slot.family, kind).parameters)
-    table = DEPENDENT.get((slot.family, kind), lambda same: same)(table)
-    named = table.map(lambda drawn: {"kind": kind, **drawn})
-    return named | table if kind == slot.default else named
+    kind = draw(st.sampled_from(registry.kinds(slot.family)))
+    parameters = registry.primitive(slot.family, kind).parameters
+    unsaid = kind == slot.default and not draw(_often)
+    if unsaid and slot.number:
+        return draw(_field(parameters, slot.number))
+    table = _table(parameters)
+    dependent = DEPENDENT.get((slot.family, kind))
+    drawn = draw(table if dependent is None else dependent(table))
+    return drawn if unsaid else {"kind": kind, **drawn}
 
 
 def _number(metadata: list[Any]) -> st.SearchStrategy[float]:

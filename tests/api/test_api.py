@@ -183,7 +183,7 @@ def test_drawn_points_stay_in_the_ball_and_depend_on_the_seed():
     assert torch.equal(drawn[0].points, drawn[1].points)
     assert not torch.equal(drawn[0].points, drawn[2].points)
     assert drawn[0].points.shape == (10, 6, 1, 8, 8)
-    assert (drawn[0].points - x).abs().max() <= 0.15 + 1e-6
+    assert (drawn[0].points - x).abs().max() <= 0.18 + 1e-6
     assert sum(drawn[0].weights) == pytest.approx(1 - 0.1**10, abs=1e-15)
 
 

@@ -172,7 +172,9 @@ def test_some_number_is_taken(table: type[BaseModel], field: str, many: bool) ->
 
 @every_number
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), True, False, "0.5", None, -1, 1j])
-def test_what_is_no_finite_number_is_refused(table: type[BaseModel], field: str, many: bool, value: Any) -> None:
+def test_what_is_no_finite_number_or_is_negative_is_refused(
+    table: type[BaseModel], field: str, many: bool, value: Any
+) -> None:
     if value is None and type(None) in innermost(table.model_fields[field].annotation):
         return  # left out on purpose
     for spoilt in ([value, value], [value, 0.5], [1, value]) if many else (value,):

@@ -106,10 +106,11 @@ def test_it_keeps_the_checkpoint_that_select_names(tmp_path, select, epoch, scor
         model[1].weight.zero_()
         model[1].bias.copy_(torch.tensor([1.0, 0.0]))
     training = Images(images(60).x, torch.zeros(60, dtype=torch.long), 2)
+    validation = Images(training.x[:20], training.y[:20], 2)
     directory = RunDirectory.create(tmp_path, "run")
     with make_progress(10, io.StringIO()) as progress:
         kept = fit(
-            program(step, epochs=4, batch=20, select=select), model, training, Images(training.x[:20], training.y[:20], 2),
+            program(step, epochs=4, batch=20, select=select), model, training, validation,
             watch=[watch], seed=0, directory=directory, progress=progress,
         )  # fmt: skip
     assert kept.epoch == epoch

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from atentdsl.runtime import Streams, input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime.modes import mode_kept
 
 CPU = torch.device("cpu")
 
@@ -66,9 +67,14 @@ def test_points_are_held_constant(network):
 def test_frozen_weights_are_given_back_whatever_happens(network):
     network[1].bias.requires_grad_(False)
     before = [p.requires_grad for p in network.parameters()]
-    with pytest.raises(RuntimeError, match="midway"), weights_frozen(network):
-        assert not any(p.requires_grad for p in network.parameters())
-        raise RuntimeError("midway")
+
+    def stopped():
+        with weights_frozen(network):
+            assert not any(p.requires_grad for p in network.parameters())
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        stopped()
     assert [p.requires_grad for p in network.parameters()] == before
 
 
@@ -99,3 +105,26 @@ def test_a_point_has_one_dropout_mask(network):
     assert not torch.equal(first, other)
     fresh = input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), "train")
     assert not torch.equal(first, fresh), "without the point remembered, the mask is another"
+
+
+def test_a_part_left_in_another_mode_is_set_to_the_one_asked_for(network):
+    """The mode is the whole network's: the interpreter sets it so, whatever the root says."""
+    network.train()
+    network[2].eval()
+    input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), "train")
+    assert network[2].training
+
+
+def test_every_part_gets_its_mode_back_whatever_happens(network):
+    network.train()
+    network[4].eval()
+
+    def stopped():
+        with mode_kept(network):
+            network.eval()
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        stopped()
+    assert [part.training for part in network] == [True, True, True, True, False, True]
+    assert network.training

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from toml_texts import RECIPE
+from source.toml_texts import RECIPE
 
 from atentdsl.source import FORMATS, Document, RecipeError, parse, read, render
 from atentdsl.source.span import Lines

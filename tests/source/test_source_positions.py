@@ -8,7 +8,7 @@ import pytest
 import tomli
 from hypothesis import example, given
 from hypothesis import strategies as st
-from toml_texts import RECIPE, Written, written_toml
+from source.toml_texts import RECIPE, Written, written_toml
 
 from atentdsl.source import Document, RecipeError, Span, parse
 from atentdsl.source.positions import locate

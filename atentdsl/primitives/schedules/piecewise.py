@@ -35,9 +35,7 @@ def conflicts(parameters: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     at, value = parameters["at"], parameters["value"]
     found = []
     if at[0] != 1:
-        found.append(
-            ("at", "`at` begins with 1", f"write `at = {[1, *at[1:]]}`: nothing else says what holds at first")
-        )
+        found.append(("at", "`at` begins with 1", "let the first entry be 1: nothing else says what holds at first"))
     if any(a >= b for a, b in pairwise(at)):
         found.append(("at", "the entries of `at` rise", f"write `at = {sorted(set(at))}`"))
     if len(at) != len(value):

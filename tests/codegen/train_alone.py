@@ -1,0 +1,49 @@
+"""Run in a process of its own: trains three steps from each generated file, with the compiler out of reach.
+
+Every module of the project but `atentdsl` and `atentdsl.runtime` and below is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from types import SimpleNamespace
+
+
+class OnlyTheRuntime:
+    """Refuses the rest of the project, before any other finder is asked."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("atentdsl.") and not f"{name}.".startswith("atentdsl.runtime."):
+            raise ImportError(f"{name} is out of reach")
+
+
+def train(file):
+    import torch
+
+    from atentdsl.runtime import Streams
+
+    module = SimpleNamespace(**runpy.run_path(file))
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 20), torch.nn.Tanh(), torch.nn.Linear(20, 10))
+    optimizer = module.make_optimizer(network.parameters())
+    x, y = torch.rand(16, 1, 8, 8), torch.randint(10, (16,))
+    signals = []
+    for step in (1, 2, 3):
+        for group in optimizer.param_groups:
+            group["lr"] = module.learning_rate(1, step)
+        rng = Streams(0, step, x.device)
+        signals.append(float(module.train_step(network, optimizer, iter([(x, y)]), rng, {})))
+    return signals
+
+
+def main(files):
+    sys.meta_path.insert(0, OnlyTheRuntime())
+    signals = {file: train(file) for file in files}
+    loaded = [name for name in sys.modules if name.startswith("atentdsl.") and not name.startswith("atentdsl.runtime")]
+    print(json.dumps({"signals": signals, "loaded": loaded}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
