@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 4654830b3e53e8b9e70f5684f5048e4e93f4325026a801ea66eb1a2f035ab0e9
+sha256 of the recipe's values: 1e70f4ba76d367acd3ab3eb19cc249be952bd52e18f824b961f1a92422b42888
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -28,7 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
-SELECT = "clean"  # sgd.toml:22
+SELECT = "last"  # sgd.toml:22
 
 LR_START = 0.1  # sgd.toml:17
 LR_END = 0.0  # default

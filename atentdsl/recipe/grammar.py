@@ -127,7 +127,7 @@ class Table:
     def name(self) -> str:
         """What to call it.
 
-        >>> table_at(("data", "batch")).name, table_at(("sampler", 0, "chain", "moves")).name
+        >>> follow(("data", "batch")).table.name, follow(("sampler", 0, "chain", "moves")).table.name
         ('`[data]`', 'sampler `chain`')
         """
         return f"{singular(self.slot.family)} `{self.kind}`" if self.slot else f"`{header(self.path)}`"
@@ -198,11 +198,6 @@ def follow(location: Sequence[str | int]) -> Place:
             shape = None if shape is None else shape.element
         path = (*path, key)
     return Place(path, shape, table)
-
-
-def table_at(location: Sequence[str | int]) -> Table | None:
-    """The table around a location."""
-    return follow(location).table
 
 
 def header(path: KeyPath) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from atentdsl.recipe import from_python, shipped
+from atentdsl.recipe.brackets import straightened
 from atentdsl.recipe.checking import check
 from atentdsl.recipe.extending import layers
 from atentdsl.recipe.merging import merge, written
@@ -49,10 +50,10 @@ def load(
         sources = {value.document.name: value.document.text for _, value in whole.walk()}
     else:
         document, file = _document(recipe, name)
-        found_ = layers(document, file)
-        documents, wrong, complete = found_.documents, list(found_.wrong), found_.complete
-        whole = reduce(merge, map(written, reversed(documents)))
-        sources = {d.name: d.text for d in documents} | found_.sources
+        chain = layers(document, file)
+        documents, wrong, complete = chain.documents, list(chain.wrong), chain.complete
+        whole = reduce(merge, [straightened(written(layer), wrong) for layer in reversed(documents)])
+        sources = {d.name: d.text for d in documents} | chain.sources
     for text in overrides:
         called = _called(text, sources)
         sources[called] = text
@@ -61,7 +62,7 @@ def load(
         except RecipeError as error:
             wrong += error.diagnostics
             sources |= error.sources
-    tables, found = check(whole, documents, complete)
+    tables, found = check(straightened(whole, wrong), documents, complete)
     wrong += found
     if wrong:
         wrong = list(dict.fromkeys(wrong))  # an override may be given twice

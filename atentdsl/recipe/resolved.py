@@ -34,9 +34,9 @@ def resolved_text(whole: Written) -> str:
 
 
 def _inline(table: Written) -> bool:
-    """Whether a table was written in braces, and nothing of it elsewhere."""
+    """Whether a table was written in braces, and nothing inside it elsewhere."""
     layers = {child.document.name for _, child in table.walk()}
-    untouched = not any(child.replaced for _, child in table.walk())
+    untouched = not any(child.replaced for path, child in table.walk() if path)
     return len(layers) == 1 and untouched and table.source().startswith("{")
 
 
@@ -44,8 +44,15 @@ def _note(found: Written, path: KeyPath, home: str) -> str:
     """Where a value that was not written in the recipe itself comes from, and what it stands in place of."""
     if not found.replaced and _headed(found, path):
         return ""  # what stands inside says it
-    origin = found.document.name
-    source = "" if origin == home else _place(found)
+    said = [_layer(found, home)]
+    for i, child in enumerate(found.value if isinstance(found.value, list) else []):
+        if child.document is not found.document or child.replaced:
+            said.append(f"[{i}] {_layer(child, home)}")
+    return "; ".join(filter(None, said))
+
+
+def _layer(found: Written, home: str) -> str:
+    source = "" if found.document.name == home else _place(found)
     if not found.replaced:
         return f"from {source}" if source else ""
     before = ", then ".join(f"{_shown(old.plain())} ({_place(old)})" for old in found.replaced)
@@ -55,7 +62,11 @@ def _note(found: Written, path: KeyPath, home: str) -> str:
 def _headed(found: Written, path: KeyPath) -> bool:
     if isinstance(found.value, dict):
         return isinstance(path[-1], int) or not _inline(found)
-    return isinstance(found.value, list) and all(isinstance(child.value, dict) for child in found.value)
+    return (
+        isinstance(found.value, list)
+        and bool(found.value)
+        and all(isinstance(child.value, dict) for child in found.value)
+    )
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from atentdsl.primitives import registry
-from atentdsl.recipe.grammar import TABLES, Place, Table, homes, singular
+from atentdsl.recipe.grammar import TABLES, Place, Table, header, homes, shape_of, singular
 from atentdsl.recipe.merging import Written
 from atentdsl.source import Diagnostic, Span, suggest
 
@@ -47,6 +47,9 @@ def _mend(table: Table, key: str, inside: Written) -> tuple[str, frozenset[str]]
         return f"`{key}` is a parameter of {' and '.join(f'`{kind}`' for kind in others)}.  ", frozenset()
     if key == "schema":
         return "`schema` stands at the top, before the first table.  ", frozenset()
+    if key in TABLES:
+        head = header((key, 0) if shape_of(TABLES[key]).element else (key,))
+        return f"`{key}` is a table of its own: write `{head}`.  ", frozenset()
     near = suggest(key, [*table.fields, *(["kind"] if table.slot else [])])
     mend = f"did you mean `{near}`?  " if near else ""
     if homes(key) and (near is None or near in difflib.get_close_matches(key, table.fields)):

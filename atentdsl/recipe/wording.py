@@ -88,9 +88,14 @@ def _wrong(whole: Written, place: Place, kind: str, context: Mapping[str, Any]) 
         mend = _PATTERNS.get(context["pattern"], f"it matches `{context['pattern']}`")
         return Diagnostic("unknown-value", f"`{name}` cannot be {_shown(found)}", found.at(), help=mend)
     wanted = context.get("wanted") or _TYPES.get(kind, "a table")
-    mend = _type_mend(found, wanted, place.path, shape)
     if shape.element is not None and shape.element.models:
         wanted = "an array of tables"
+    return wrong_type(found, name, wanted, place.path, shape)
+
+
+def wrong_type(found: Written, name: str, wanted: str, path: KeyPath, shape: Shape) -> Diagnostic:
+    """`wrong-type`: with how to write it instead."""
+    mend = _type_mend(found, wanted, path, shape)
     return Diagnostic("wrong-type", f"`{name}` must be {wanted}", found.at(), f"this is {_said(found)}", help=mend)
 
 
@@ -149,9 +154,9 @@ def _type_mend(found: Written, wanted: str, path: KeyPath, shape: Shape) -> str:
         return f"write {'false' if no else 'true'}"
     if wanted == "a table":
         return _table_mend(found, path, shape)
+    if wanted == "an array of tables":
+        return f"write `{header((*path, 0))}`, with two pairs of brackets"
     if wanted == "an array":
-        if shape.element is not None and shape.element.models:
-            return f"write `{header((*path, 0))}`, with two pairs of brackets"
         return "write it in brackets" if isinstance(value, dict) else f"write [{_shown(found).strip('`')}]"
     return f"write {wanted}"
 
