@@ -98,8 +98,6 @@ def load(recipe: Source, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: everything that is wrong with it, at once.
     """
-    if isinstance(recipe, Recipe):
-        return recipe if not overrides else recipes.load(recipe.values(), overrides, recipe.file)
     return recipes.load(recipe, overrides)
 
 

@@ -26,14 +26,20 @@ def command(ctx: click.Context, recipes: tuple[str, ...], overrides: tuple[str, 
     from atentdsl.recipe import load
     from atentdsl.source import RecipeError, render
 
-    failed = False
+    found: list[RecipeError] = []
     for recipe in recipes:
         try:
             checked = load(recipe, overrides)
         except RecipeError as error:
-            failed = True
-            full = format_ == "full"
-            click.echo(render(error, format_, colour=full and sys.stderr.isatty()), err=full)  # type: ignore[arg-type]
+            found.append(error)
+            if format_ == "full":
+                click.echo(render(error, colour=sys.stderr.isatty()), err=True)
         else:
-            click.echo(f"{recipe}: fine, the recipe `{checked.name}`", err=format_ == "json")
-    ctx.exit(2 if failed else 0)
+            click.echo(f"{recipe}: fine, the recipe `{checked.name}`", err=format_ != "full")
+    if format_ == "json" and not found:
+        click.echo("[]")
+    elif format_ != "full" and found:
+        sources = {name: text for error in found for name, text in error.sources.items()}
+        diagnostics = [diagnostic for error in found for diagnostic in error.diagnostics]
+        click.echo(render(RecipeError(diagnostics, sources), format_))  # type: ignore[arg-type]
+    ctx.exit(2 if found else 0)

@@ -177,3 +177,18 @@ def test_loading_takes_a_quarter_of_a_second():
         for _ in range(8)
     ]
     assert min(times) < 0.25, times
+
+
+def test_json_of_several_recipes_is_one_document(tmp_path, monkeypatch, capsys):
+    import json
+
+    from atentdsl.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text("schema = 1\n")
+    assert run(["check", "one.toml", "sgd", "two.toml", "--format", "json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert {row["file"] for row in found} == {"one.toml", "two.toml"}
+    assert run(["check", "sgd", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
