@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: f5e8b0d5f084d1400ee34fb85884311b00d4301bfc3c29d60383a28124c3fd64
+sha256 of the recipe's values: 2b85dbfbc01c65d05c50bb897e800050a1d28795ec0c2a83d5cecb6d0384420c
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:

@@ -1,7 +1,7 @@
 """atent_linf_literal: one training step, as its recipe says.
 
 Compiled from atent_linf_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: f75a82d473335263bfa604d6cd103cbb24238ae71f02f56dbd239dd537ae8f14
+sha256 of the recipe's values: dc8af956645942bbe3f920af198d4e7d06a56670e83a80895ab568a3f0556b83
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:

@@ -1,7 +1,7 @@
 """pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 5f068188718cabbfa7a9548ab3dfe8574c08b4321f6df6021a2a538fd2e2d526
+sha256 of the recipe's values: c3feb74572073af469e2c91a06016b677139075eaa2c1ee9503a6826a0296499
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:

@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 1e70f4ba76d367acd3ab3eb19cc249be952bd52e18f824b961f1a92422b42888
+sha256 of the recipe's values: 7c5e1e0d7ddf5969bf4ad5c908a1b4feb1f3886aab7eb336b1601b7e645f2439
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:

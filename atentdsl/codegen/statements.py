@@ -155,11 +155,11 @@ class Statements:
         if move.batch_mean:
             drift = f"{drift} / n"
         pull = f" + {self.call(move.coupling, move.origin, z='z', anchor='x')}" if move.coupling else ""
-        if move.covers == "energy":
+        if move.covers == "energy" and move.pull == "time":
             drift += pull
         if move.drift:
             drift = self.call(move.drift, move.origin, g=drift)
-        if move.covers == "loss":
+        if move.covers == "loss" and move.pull == "time":
             drift += pull
         if id(move) in self._followed:
             self._write(depth, "old = z")
@@ -167,13 +167,12 @@ class Statements:
             self._write(depth, f"drift = {drift}")
         drawn = self._draw(move.kernel, move.stream, "z")
         tensors = {"z": "z", "drift": "g" if drift == "g" else "drift", **drawn}
-        self._write(depth, f"z = {self.call(move.kernel, move.origin, **tensors)}")
+        proposal = self.call(move.kernel, move.origin, **tensors)
+        self._write(depth, f"z = {proposal}{pull if move.pull == 'move' else ''}")
 
     def _draw(self, call: Call, stream: str, like: str) -> dict[str, str]:
-        drawn = call.primitive.draws
-        if drawn is None:
-            return {}
-        return {"xi" if drawn == "normal" else "u": f'rng.{drawn}("{stream}", {like})'}
+        names = {"normal": "xi", "uniform": "u"}
+        return {names[law]: f'rng.{law}("{stream}", {like})' for law in call.primitive.draws}
 
     def _coefficient(self, c: Fraction | str | None) -> str:
         if not isinstance(c, Fraction):

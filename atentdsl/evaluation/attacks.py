@@ -13,16 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from atentdsl.codegen import Compiled, as_module, generate
-from atentdsl.recipe import Recipe, ball_radius, load
+from atentdsl.recipe import Recipe, Threat, load, threat
 from atentdsl.runtime.accuracy import correct
 from atentdsl.runtime.streams import Streams, key
 
-ROUNDING = 1e-5  # a perturbation may pass its radius by what float32 rounds near 1, and no more
+# How far float32 may carry a perturbation beyond its radius: one rounding near 1, or thousands of them summed.
+ROUNDING = {"linf": 1e-5, "l2": 1e-4}
+# How each norm's ball is searched: a random start inside it, and its steepest ascent direction.
+SEARCH = {"linf": ("uniform", "sign"), "l2": ("radial", "l2")}
 
 
 @attrs.frozen(eq=False)
 class Attack:
-    """Projected gradient descent on the negative loss (Madry et al.), from a uniform start in the ball.
+    """Projected gradient descent on the negative loss (Madry et al.), from a random start in the ball.
 
     Attributes:
         name: for example `pgd-20`.
@@ -57,9 +60,11 @@ class Attack:
         """
         points = self._module.draw(model, x, y, Streams(seed, restart, x.device))
         z: Tensor = points[-1][0]
-        inside = ((z - x).abs() <= self.radius + ROUNDING) & (z >= 0) & (z <= 1)
+        length = (z - x).flatten(1).norm(p=torch.inf if self.norm == "linf" else 2, dim=1)
+        boxed = ((z >= 0) & (z <= 1)).flatten(1).all(dim=1)
+        inside = (length <= self.radius + ROUNDING[self.norm]) & boxed
         if not bool(inside.all()):
-            wrong = int(torch.nonzero(~inside.flatten(1).all(dim=1))[0])
+            wrong = int(torch.nonzero(~inside)[0])
             raise ValueError(f"{self.name}: image {wrong} of the batch has left the ball or holds no numbers")
         return z
 
@@ -77,25 +82,25 @@ class Attack:
 
 def attacks(recipe: Recipe) -> tuple[Attack, ...]:
     """The attacks that a recipe is evaluated by, compiled, in its order."""
-    settings = recipe.evaluate
-    radius = settings.radius if settings.radius is not None else ball_radius(list(recipe.samplers))
-    return tuple(_pgd(recipe, name, radius or 0.0) for name in settings.attacks)
+    ball = threat(recipe.evaluate, recipe.samplers)
+    return tuple(_pgd(recipe, name, ball) for name in recipe.evaluate.attacks if ball is not None)
 
 
-def _pgd(recipe: Recipe, name: str, radius: float) -> Attack:
-    steps = int(name.removeprefix("pgd-"))
+def _pgd(recipe: Recipe, name: str, within: Threat) -> Attack:
+    steps, radius = int(name.removeprefix("pgd-")), within.radius
     step_size = recipe.evaluate.step_size or 2.5 * radius / steps
-    ball = {"kind": f"{recipe.evaluate.norm}_ball", "radius": radius}
+    ball = {"kind": f"{within.norm}_ball", "radius": radius}
+    start, drift = SEARCH[within.norm]
     sampler = {
         "name": "attack",
         "moves": steps if radius else 0,
         "mode": "eval",
-        "start": {"kind": "uniform", "radius": radius, "projected": True},
-        "kernel": {"kind": "gradient", "step_size": step_size or 1.0, "drift": "sign"},
+        "start": {"kind": start, "radius": radius, "projected": True},
+        "kernel": {"kind": "gradient", "step_size": step_size or 1.0, "drift": drift},
         "projection": [ball, {"kind": "box"}],
     }
     values = {**recipe.values(), "sampler": [sampler]}
     values["recipe"] = {**values["recipe"], "name": name}
     compiled = generate(load(values, name=name), "draw")
     module = as_module(compiled.text, name)
-    return Attack(name, recipe.evaluate.norm, radius, steps, step_size, recipe.evaluate.restarts, compiled, module)
+    return Attack(name, within.norm, radius, steps, step_size, recipe.evaluate.restarts, compiled, module)

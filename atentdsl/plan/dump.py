@@ -69,13 +69,14 @@ def _move(move: Move) -> str:
     pull = f" + {_call(move.coupling)}" if move.coupling else ""
     inner = gradient + pull if move.covers == "energy" else gradient
     drift = f"{move.drift.kind}({inner})" if move.drift else inner
-    drift += pull if move.covers == "loss" else ""
-    return f"z = {_call(move.kernel)}  along {drift}" + (f", noise from {move.stream}" if draws(move.kernel) else "")
+    drift += pull if move.covers == "loss" and move.pull == "time" else ""
+    moved = _call(move.kernel) + (pull if move.pull == "move" else "")
+    return f"z = {moved}  along {drift}" + (f", noise from {move.stream}" if draws(move.kernel) else "")
 
 
 def draws(call: Call) -> bool:
     """Whether the call consumes random numbers."""
-    return call.primitive.draws is not None
+    return bool(call.primitive.draws)
 
 
 def _call(call: Call) -> str:

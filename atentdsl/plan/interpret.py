@@ -116,12 +116,15 @@ def _execute(
             trace.signal = signal.detach() + (0 if trace.signal is None else trace.signal)
         case Move():
             at.old = at.z
+            pull = _apply(operation.coupling, z=at.z, anchor=at.x) if operation.coupling else 0
             at.z = _apply(
                 operation.kernel,
                 z=at.z,
-                drift=_drift(operation, at),
+                drift=_drift(operation, at, pull if operation.pull == "time" else 0),
                 **_noise(operation.kernel, operation.stream, at.z, rng),
             )
+            if operation.pull == "move":
+                at.z = at.z + pull
             trace.visited.append(at.z)
         case Project(call=call):
             at.z = _apply(call, z=at.z, old=at.old, anchor=at.x)
@@ -156,11 +159,10 @@ def _set_global_state(z: Tensor, state: Any) -> None:
         torch.set_rng_state(state)
 
 
-def _drift(move: Move, at: _Registers) -> Any:
+def _drift(move: Move, at: _Registers, pull: Any) -> Any:
     g = move.scale * at.g
     if move.batch_mean:
         g = g / len(at.x)
-    pull = _apply(move.coupling, z=at.z, anchor=at.x) if move.coupling else 0
     if move.covers == "energy":
         g = g + pull
     g = _apply(move.drift, g=g) if move.drift else g
@@ -168,13 +170,8 @@ def _drift(move: Move, at: _Registers) -> Any:
 
 
 def _noise(call: Call, stream: str, like: Tensor, rng: Draws) -> dict[str, Tensor]:
-    match call.primitive.draws:
-        case "normal":
-            return {"xi": rng.normal(stream, like)}
-        case "uniform":
-            return {"u": rng.uniform(stream, like)}
-        case None:
-            return {}
+    draw = {"normal": ("xi", rng.normal), "uniform": ("u", rng.uniform)}
+    return {name: law(stream, like) for name, law in (draw[law] for law in call.primitive.draws)}
 
 
 def _apply(call: Call, **tensors: Any) -> Any:

@@ -141,6 +141,7 @@ def _move(sampler: Any, stream: str, paper: Citations) -> Move:
         drift=drift if drift.primitive.function is not None else None,
         coupling=coupling if coupling.primitive.function is not None else None,
         covers=kernel.covers,
+        pull=getattr(target.coupling, "per", "time"),
         origin=Origin(("sampler", 0, "kernel"), f"move: {kernel.kind}", paper.move),
     )
 

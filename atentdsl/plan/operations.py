@@ -104,6 +104,7 @@ class Move:
         drift: normalises; None is the identity.
         coupling: pulls towards x; None pulls nothing.
         covers: what the drift normalises: the loss's gradient, or the energy's.
+        pull: whether the kernel's step size multiplies the coupling's pull (`time`), or each move adds it as it is.
     """
 
     kernel: Call
@@ -113,6 +114,7 @@ class Move:
     drift: Call | None
     coupling: Call | None
     covers: Literal["loss", "energy"]
+    pull: Literal["time", "move"] = "time"
     origin: Origin = _origin()
 
 

@@ -37,7 +37,7 @@ class Primitive:
     Attributes:
         parameters: the pydantic model of its table.
         function: its mathematics, taken into generated modules as source; None is the identity.
-        draws: what its `xi` or `u` argument is drawn from.
+        draws: the laws of its `xi` (normal) and `u` (uniform) arguments, in the order they are drawn.
         coefficients: for an averaging, `(moves, **parameters) -> list[Fraction]`, one for each point 0 … moves.
         energy: for a coupling, the function whose negative gradient `function` is.
         reduces: names the simpler primitive that it equals for some parameters (a scale of literally 0), or None.
@@ -47,7 +47,7 @@ class Primitive:
 
     parameters: type[Part]
     function: Callable[..., Any] | None = None
-    draws: Literal["normal", "uniform"] | None = None
+    draws: tuple[Literal["normal", "uniform"], ...] = ()
     coefficients: Callable[..., Any] | None = None
     energy: Callable[..., Any] | None = None
     reduces: Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None] = attrs.field(default=lambda _: None)

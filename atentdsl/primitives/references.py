@@ -10,6 +10,9 @@ REFERENCES = {
     "goodfellow2015fgsm": "Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015",
     "welling2011sgld": "Welling, Teh: Bayesian Learning via Stochastic Gradient Langevin Dynamics, ICML 2011",
     "chaudhari2017entropysgd": "Chaudhari et al.: Entropy-SGD: Biasing Gradient Descent into Wide Valleys, ICLR 2017",
+    "duchi2008l1": "Duchi, Shalev-Shwartz, Singer, Chandra: Efficient Projections onto the l1-Ball for Learning in "
+    "High Dimensions, ICML 2008",
+    "dong2018mifgsm": "Dong et al.: Boosting Adversarial Attacks with Momentum, CVPR 2018",
     "loshchilov2019adamw": "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019",
     "loshchilov2017sgdr": "Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017",
 }

@@ -20,3 +20,18 @@ def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """-log softmax(logits)[y] per example."""
     return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def unit_l2(g: Tensor) -> Tensor:
+    """Each example at Euclidean length one, zero where it is zero; exact for subnormal and huge numbers too."""
+    flat = g.flatten(1)
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    scaled = flat / torch.where(largest > 0, largest, 1.0)
+    length = scaled.square().sum(dim=1, keepdim=True).sqrt()  # `norm` loses digits of long rows
+    return (scaled / torch.where(length > 0, length, 1.0)).view_as(g)
+
+
+def within_l2(d: Tensor, radius: float) -> Tensor:
+    """Each example scaled down to Euclidean length radius where it is longer."""
+    length = d.flatten(1).norm(dim=1).view(-1, *[1] * (d.dim() - 1))
+    return torch.where(length > radius, radius * unit_l2(d), d)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from atentdsl.recipe.grammar import TABLES
 from atentdsl.recipe.limits import beyond_limits
 from atentdsl.recipe.merging import Written
 from atentdsl.recipe.tables import SCHEMA, Evaluate
+from atentdsl.recipe.threat import threat
 from atentdsl.recipe.unknown_keys import unknown_table
 from atentdsl.recipe.wording import diagnoses
 from atentdsl.source import Diagnostic, Document, KeyPath, Span
@@ -60,24 +61,10 @@ def check(
     return tables, wrong
 
 
-def ball_radius(samplers: Iterable[Kinded]) -> float | None:
-    """The radius of the first l-infinity ball that a sampler projects onto: the threat it trains against."""
-    path = _ball(samplers)
-    return None if path is None else float(path[1])
-
-
 def primitive_of(part: BaseModel) -> Primitive | None:
     """The primitive whose parameters these are."""
     found: Primitive | None = getattr(sys.modules[type(part).__module__], "PRIMITIVE", None)
     return found
-
-
-def _ball(samplers: Iterable[Any]) -> tuple[KeyPath, float] | None:
-    for i, sampler in enumerate(samplers):
-        for j, projection in enumerate(getattr(sampler, "projection", [])):
-            if projection.kind == "linf_ball":
-                return ("sampler", i, "projection", j, "radius"), projection.radius
-    return None
 
 
 def _other_schemas(whole: Written, documents: Sequence[Document]) -> Iterator[Diagnostic]:
@@ -169,15 +156,20 @@ def _evaluation(whole: Written, evaluate: Evaluate, samplers: list[Kinded]) -> I
 
     if len(set(evaluate.attacks)) < len(evaluate.attacks):
         yield Diagnostic("inconsistent", "an attack is named twice", place("attacks"), help="name each attack once")
-    ball = _ball(samplers)
-    if evaluate.attacks and evaluate.radius is None and ball is None:
+    ball = threat(evaluate, samplers)
+    if evaluate.attacks and ball is None:
         mend = 'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`'
-        message = "the attacks have no radius: no sampler projects onto an l-infinity ball"
+        known = {"linf": "an l-infinity ball", "l2": "an l2 ball", None: "an l-infinity or l2 ball"}[evaluate.norm]
+        message = f"the attacks have no radius: no sampler projects onto {known}"
         yield Diagnostic("inconsistent", message, place("attacks"), help=mend)
-    if evaluate.attacks and evaluate.radius is None and ball is not None and ball[1] > 1:
-        message = f"the attacks take their radius from this ball, and {ball[1]:g} is larger than the inputs' range"
-        mend = "inputs are in [0, 1]: for 8/255 write 0.031372549, or set `radius` in `[evaluate]`"
-        yield Diagnostic("inconsistent", message, whole.walk_to(ball[0]).at(), help=mend)
+    if evaluate.attacks and ball is not None and ball.norm == "linf" and ball.radius > 1:
+        own = ball.path[0] == "evaluate"
+        taken = "" if own else "the attacks take their radius from this ball, and "
+        message = f"{taken}{ball.radius:g} is larger than the inputs' range"
+        mend = "inputs are in [0, 1]: for 8/255 write 0.031372549" + (
+            "" if own else ", or set `radius` in `[evaluate]`"
+        )
+        yield Diagnostic("inconsistent", message, whole.walk_to(ball.path).at(), help=mend)
     if evaluate.select == "robust" and not evaluate.attacks:
         message = "robust accuracy cannot select a checkpoint without an attack"
         mend = 'name an attack, or set `select = "clean"`'

@@ -70,9 +70,9 @@ class Evaluate(Part):
     attacks: list[Annotated[str, Field(pattern=r"^pgd-[1-9][0-9]{0,3}$")]] = Field(
         default_factory=lambda: ["pgd-20"], description="pgd-N is N steps; the first one also watches over training"
     )
-    norm: Literal["linf"] = Field("linf", description="of the attacks")
-    radius: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="of the attacks; the sampler's ball where not given"
+    norm: Literal["linf", "l2"] | None = Field(None, description="of the attacks; the sampler's ball's, else linf")
+    radius: Annotated[float, Field(ge=0, le=1000)] | None = Field(
+        None, description="of the attacks; the sampler's ball's where not given"
     )
     step_size: Positive | None = Field(None, description="of the attacks; 2.5 radius / steps where not given")
     restarts: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="an image counts if it withstands all")

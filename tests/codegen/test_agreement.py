@@ -40,8 +40,9 @@ def disagreement(recipe, model, goal="train", batches=BATCHES, tolerance=0.0):
 @pytest.mark.parametrize("name", shipped.names())
 def test_a_shipped_recipe_compiles_to_what_it_means(name, goal):
     recipe = atentdsl.load(name)
-    own = models.build(recipe.model.name, (1, 8, 8), 10, [0.3], [0.4]).double()
-    digits = [batch(count=4, shape=(1, 8, 8), classes=10, seed=seed) for seed in (1, 2)]
+    shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28)}[recipe.data.name]
+    own = models.build(recipe.model.name, shape, 10, [0.3], [0.4]).double()
+    digits = [batch(count=4, shape=shape, classes=10, seed=seed) for seed in (1, 2)]
     assert disagreement(recipe, own, goal, digits) == []
 
 

@@ -150,11 +150,12 @@ def test_the_text_is_clean_and_formatted(tmp_path):
         for goal in GOALS:
             (tmp_path / f"drawn_{i}_{goal}.py").write_text(generate(atentdsl.load(recipe), goal).text)
     for name in shipped.names():
-        for j, file in enumerate([f"{name}_{'long' * 50}.toml", *names]):
+        plain = name.replace("/", "_")
+        for j, file in enumerate([f"{plain}_{'long' * 50}.toml", *names]):
             source = tmp_path / file
             source.write_text(atentdsl.load(name).resolved)
             for goal in GOALS:
-                (tmp_path / f"{name}_{j}_{goal}.py").write_text(generate(atentdsl.load(source), goal).text)
+                (tmp_path / f"{plain}_{j}_{goal}.py").write_text(generate(atentdsl.load(source), goal).text)
     ruff = [sys.executable, "-m", "ruff"]
     given = ["--no-cache", "--config", ROOT / "pyproject.toml"]
     # What pyproject says of `generated/`, which tmp_path is not.
@@ -249,7 +250,7 @@ def test_recipes_of_one_shape_have_one_tree(recipe):
 
 
 def test_generated_files_train_without_the_compiler(tmp_path):
-    files = [tmp_path / f"{name}.py" for name in shipped.names()]
+    files = [tmp_path / f"{name.replace('/', '_')}.py" for name in shipped.names()]
     for name, file in zip(shipped.names(), files, strict=True):
         file.write_text(generate(atentdsl.load(name)).text)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -319,5 +320,7 @@ def test_the_committed_modules_are_in_sync():
 
 @pytest.mark.parametrize("goal", GOALS)
 def test_no_two_shipped_recipes_are_the_same_step(goal):
-    plans = {name: lower(atentdsl.load(name), goal) for name in shipped.names()}
-    assert len(set(plans.values())) == len(plans)
+    """Of recipes that draw nothing, what they draw is the batch, whatever they are."""
+    recipes = [atentdsl.load(name) for name in shipped.names()]
+    plans = [lower(recipe, goal) for recipe in recipes if goal == "train" or recipe.samplers]
+    assert len(set(plans)) == len(plans)

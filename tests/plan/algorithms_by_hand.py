@@ -93,6 +93,27 @@ def published_linf(f, x, y, start, xi, K, eta_, eps, radius):  # noqa: N803
     return points, dL, signal
 
 
+def published_l2(f, x, y, start, xi, K, eta_, eps, gamma, radius):  # noqa: N803
+    """The published code's l2 ATENT: a start on the sphere, unit gradients, gamma (x - z) a move, the ball, the box."""
+    sphere = start / start.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    z, dL, signal, points = x + radius * sphere, None, 0, []  # noqa: N806
+    for k in range(1, K + 1):
+        z = z.detach().requires_grad_()
+        F.cross_entropy(f(z), y, reduction="sum").backward(inputs=[z])
+        unit = torch.stack([g / torch.sqrt((g * g).sum()) for g in z.grad])
+        z = z.detach()
+        z = z + eta_ * unit + gamma * (x - z) + math.sqrt(2 * eta_) * eps * xi[k - 1]
+        length = (z - x).flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        z = (x + (z - x) * (radius / length).clamp(max=1)).clamp(0, 1)
+        points.append(z)
+        c = 0.9 * 0.1 ** (K - k)
+        loss = F.cross_entropy(f(z), y)
+        here = torch.autograd.grad(loss, list(f.parameters()))
+        dL = [c * g if dL is None else dL[i] + c * g for i, g in enumerate(here)]  # noqa: N806
+        signal += c * loss.detach()
+    return points, dL, signal
+
+
 def sgd_step(f, gradient, lr):
     """Line 13: w <- w - eta dL."""
     with torch.no_grad():

@@ -49,21 +49,29 @@ PUBLISHED = {
     "projection": [{"kind": "linf_ball", "radius": 0.1}, {"kind": "box"}],
     "averaging": {"kind": "exponential", "alpha": 0.9},
 }
+PUBLISHED_L2 = {
+    "start": {"kind": "gaussian_ball", "radius": 0.4},
+    "target": {"coupling": {"kind": "l2", "gamma": 0.05, "per": "move"}},
+    "kernel": {"kind": "langevin", "step_size": 0.12, "noise": 1e-2, "drift": "l2"},
+    "projection": [{"kind": "l2_ball", "radius": 0.4}, {"kind": "box"}],
+    "averaging": {"kind": "exponential", "alpha": 0.9},
+}
 PUBLISHED_OPTIMIZER = {"kind": "sgd", "epochs": 1, "lr": 0.2, "momentum": 0.9, "weight_decay": 5e-4}
 START, NOISE = by_hand.noises(STEPS, 1), by_hand.noises(STEPS, K, seed=2)
 
 
-def published_steps():
-    buffers = {}
+def published_steps(algorithm, **numbers):
+    def steps():
+        buffers = {}
 
-    def step(f, x, y, step):
-        points, gradient, signal = by_hand.published_linf(
-            f, x, y, START[step][0], NOISE[step], K, eta_=0.03, eps=1e-3, radius=0.1
-        )
-        by_hand.momentum_step(f, gradient, buffers, lr=0.2, momentum=0.9, decay=5e-4)
-        return points, gradient, signal
+        def step(f, x, y, step):
+            points, gradient, signal = algorithm(f, x, y, START[step][0], NOISE[step], K, **numbers)
+            by_hand.momentum_step(f, gradient, buffers, lr=0.2, momentum=0.9, decay=5e-4)
+            return points, gradient, signal
 
-    return step
+        return step
+
+    return steps
 
 
 def plain_steps(algorithm, drawn=True, **numbers):
@@ -86,7 +94,14 @@ ALGORITHMS = {
         plain_steps(by_hand.alg_2, eta_=0.3, gamma=80, eps=0.02, alpha=0.9, sd=0.05),
     ),
     "Alg. 4": (recipe(ALG_4), plain_steps(by_hand.alg_4, drawn=False, eta_=0.9, eps=0.06)),
-    "published code": (recipe(PUBLISHED, PUBLISHED_OPTIMIZER), published_steps),
+    "published code": (
+        recipe(PUBLISHED, PUBLISHED_OPTIMIZER),
+        published_steps(by_hand.published_linf, eta_=0.03, eps=1e-3, radius=0.1),
+    ),
+    "published l2 code": (
+        recipe(PUBLISHED_L2, PUBLISHED_OPTIMIZER),
+        published_steps(by_hand.published_l2, eta_=0.12, eps=1e-2, gamma=0.05, radius=0.4),
+    ),
 }
 
 
@@ -150,7 +165,7 @@ MUTANTS = {
     "coefficients forgotten": ("float(c) * _losses", "1.0 * _losses", ["Alg. 1", "Alg. 2", "published code"]),
     "no projection": ("at.z = _apply(call, z=at.z, old=at.old, anchor=at.x)", "pass", ["Alg. 2", "Alg. 4"]),
     "the wrong old point": ("at.old = at.z", "at.old = at.x", ["Alg. 2"]),
-    "the anchor moves": ("pull = _apply(move.coupling, z=at.z, anchor=at.x)", "pull = 0 * at.z", ["Alg. 1"]),
+    "the anchor moves": ("pull = _apply(operation.coupling, z=at.z, anchor=at.x)", "pull = 0 * at.z", ["Alg. 1"]),
     "gradients pile up": ("optimizer.zero_grad()", "pass", ALGORITHMS),
     "no update": ("optimizer.step()", "pass", ALGORITHMS),
     "points that differ from those evaluated": (

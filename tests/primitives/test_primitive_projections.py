@@ -33,7 +33,8 @@ def ends(kind: str, ball: Ball) -> tuple[Any, Any]:
 
 
 def test_every_projection_is_here() -> None:
-    assert tuple(PROJECTIONS) == registry.kinds("projections")
+    # The other norms' balls keep these properties up to rounding: test_primitive_norm_balls.
+    assert sorted([*PROJECTIONS, "l1_ball", "l2_ball"]) == list(registry.kinds("projections"))
 
 
 @every_projection

@@ -18,6 +18,8 @@ from torch import Tensor
 from atentdsl.primitives import registry
 from atentdsl.primitives.starts.corner import corner
 from atentdsl.primitives.starts.gaussian import gaussian
+from atentdsl.primitives.starts.gaussian_ball import gaussian_ball
+from atentdsl.primitives.starts.radial import radial
 from atentdsl.primitives.starts.uniform import uniform
 
 SIZE = (200, 3, 7, 5)  # 21 000 coordinates: enough to tell a scale that is 4 % off
@@ -63,7 +65,33 @@ def is_a_fair_corner(start: Callable[..., Tensor]) -> bool:
     return exact and bool(fair > FALSE_ALARM) and coordinates_are_independent(moved)
 
 
+def in_directions(start: Callable[..., Tensor], law: Callable[..., Any]) -> bool:
+    """Directions as a normal draw has them, and lengths of this law, per example. False alarm: 3e-6 at most."""
+    generator = torch.Generator().manual_seed(2)
+    anchor = torch.rand((4000, 3, 5), generator=generator, dtype=torch.float64)
+    xi = torch.randn(anchor.shape, generator=generator, dtype=torch.float64)
+    drawn = [xi]
+    if start.__name__ == "radial":
+        drawn.append(torch.rand(anchor.shape, generator=generator, dtype=torch.float64))
+    moved = (start(anchor, *drawn, SCALE) - anchor).flatten(1).numpy()
+    length = np.linalg.norm(moved, axis=1)
+    cosine = moved[:, 0] / length  # of a uniform direction in 15 dimensions: beta distributed
+    direction = stats.kstest((cosine + 1) / 2, stats.beta(7, 7).cdf).pvalue
+    return bool(law(length / SCALE) and direction > FALSE_ALARM)
+
+
+def is_on_the_sphere(start: Callable[..., Tensor]) -> bool:
+    """All of length radius: in 15 dimensions a normal draw is never shorter than 0.3."""
+    return in_directions(start, lambda share: (abs(share - 1) < 1e-12).all())
+
+
+def is_radial(start: Callable[..., Tensor]) -> bool:
+    """Lengths uniform in [0, radius)."""
+    return in_directions(start, lambda share: stats.kstest(share, "uniform").pvalue > FALSE_ALARM)
+
+
 LAWS = {"corner": (corner, is_a_fair_corner), "gaussian": (gaussian, is_gaussian), "uniform": (uniform, is_uniform)}
+LAWS |= {"gaussian_ball": (gaussian_ball, is_on_the_sphere), "radial": (radial, is_radial)}
 
 
 def test_every_start_is_here() -> None:
@@ -93,6 +121,12 @@ def test_its_points_have_the_law_it_names(kind: str) -> None:
         ("corner", "xi < 0", "xi < 0.1"),
         ("corner", "anchor - radius, ", "anchor, "),
         ("corner", "xi < 0", "xi[:1] < 0"),
+        ("gaussian_ball", "within_l2(xi, radius)", "radius * xi"),
+        ("gaussian_ball", "within_l2(xi, radius)", "within_l2(xi.abs(), radius)"),
+        ("gaussian_ball", "within_l2(xi, radius)", "within_l2(xi, 2 * radius)"),
+        ("radial", "radius * share", "radius * share**0.5"),
+        ("radial", "[:, :1]", ""),
+        ("radial", "unit_l2(xi)", "unit_l2(xi.sign())"),
         ("corner", "torch.where(xi < 0, anchor - radius, anchor + radius)", "anchor + radius * xi"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_families_are_there() -> None:
 
 
 def test_a_kind_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(KeyError, match="no 'l7' in drifts: l2, raw, sign"):
+    with pytest.raises(KeyError, match="no 'l7' in drifts: l1, l2, raw, sign"):
         registry.primitive("drifts", "l7")
 
 
@@ -69,7 +69,7 @@ def test_its_functions_arguments_can_be_bound(family: str, kind: str) -> None:
     fields = set(primitive.parameters.model_fields) - {"kind"}
     assert arguments(primitive) <= TENSORS | fields
     # What is not the function's is read by lowering itself.
-    lowered = {"when", "projected", "drift", "covers", "epochs", "over", "lr"}
+    lowered = {"when", "projected", "drift", "covers", "epochs", "over", "lr", "per"}
     if primitive.function is not None:
         assert fields - arguments(primitive) <= lowered
     if primitive.coefficients is not None:
@@ -81,7 +81,8 @@ def test_its_functions_arguments_can_be_bound(family: str, kind: str) -> None:
 @every_word
 def test_it_draws_what_its_function_asks_for(family: str, kind: str) -> None:
     primitive = registry.primitive(family, kind)
-    assert {"normal": {"xi"}, "uniform": {"u"}, None: set()}[primitive.draws] == arguments(primitive) & {"xi", "u"}
+    names = {"normal": "xi", "uniform": "u"}
+    assert {names[law] for law in primitive.draws} == arguments(primitive) & {"xi", "u"}
 
 
 @every_word
@@ -224,7 +225,7 @@ def test_without_its_scale_it_is_one_that_draws_nothing(family: str, kind: str, 
     assert simpler is not None
     name, rest = simpler
     other = registry.primitive(family, name)
-    assert other.draws is None
+    assert other.draws == ()
     assert other.parameters.model_validate(rest).parameters() == rest
     tensors = dict(zip(("z", "anchor", "drift", "xi", "u"), drawn, strict=True))
     assert torch.equal(call(primitive, tensors, parameters), call(other, tensors, rest))
@@ -242,6 +243,8 @@ def test_what_draws_is_what_has_a_scale() -> None:
         ("kernels", "langevin"),
         ("starts", "corner"),
         ("starts", "gaussian"),
+        ("starts", "gaussian_ball"),
+        ("starts", "radial"),
         ("starts", "uniform"),
     }
     for family, kind in set(WORDS) - set(DRAWING):

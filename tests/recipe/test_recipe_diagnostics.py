@@ -328,7 +328,7 @@ ONE = {
     ),
     "no ball and no radius": (
         [('[[sampler.projection]]\nkind = "linf_ball"\nradius = 0.1\n', "")],
-        ("inconsistent", 32, 1, 7, "the attacks have no radius: no sampler projects onto an l-infinity ball", ""),
+        ("inconsistent", 32, 1, 7, "the attacks have no radius: no sampler projects onto an l-infinity or l2 ball", ""),
         'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`',
     ),
     "no attack to select by": (
@@ -409,7 +409,7 @@ def test_every_mistake_is_said_at_once_by_position(here):
             ("noise = 1e-3", "noize = 1e-3"),
             ("burn_in = 2", "burn_in = 2.5"),
             ("momentum = 0.9", "nesterov = true"),
-            ("[evaluate]", "[evalute]\n[evaluate]\nradius = 2"),
+            ("[evaluate]", "[evalute]\n[evaluate]\nradius = 2000"),
         )
     )
     assert [(m.span and m.span.line, m.code) for m in error.diagnostics] == [

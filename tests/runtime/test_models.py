@@ -74,7 +74,7 @@ def test_normalise_refuses_other_channels_rather_than_broadcast(shape):
 
 @settings(max_examples=20)
 @given(
-    st.sampled_from(["mlp", "small_cnn"]),
+    st.sampled_from(["mlp", "small_cnn", "lenet5"]),
     st.tuples(st.integers(1, 3), st.integers(4, 13), st.integers(4, 13)),
     st.integers(2, 12),
     st.integers(0, 2**40),
@@ -112,10 +112,95 @@ def test_a_network_is_made_on_the_cpu_whatever_the_default_device():
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 8), (1, 8, 3), (64,)])
-def test_small_cnn_refuses_what_it_cannot_pool(shape):
-    with pytest.raises(ValueError, match="small_cnn wants"):
-        models.build("small_cnn", shape, 10, [0.5] * shape[0], [0.5] * shape[0], seed=0)
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("small_cnn", [(1, 3, 8), (1, 8, 3), (64,)]),
+        ("lenet5", [(1, 3, 28), (1, 28, 3), (784,)]),
+        ("cnn7", [(1, 15, 28), (1, 28, 15), (1, 8, 8), (784,)]),
+    ],
+)
+def test_a_network_refuses_what_it_cannot_pool(name, shapes):
+    for shape in shapes:
+        with pytest.raises(ValueError, match=f"{name} wants"):
+            models.build(name, shape, 10, [0.5] * shape[0], [0.5] * shape[0], seed=0)
+
+
+def convolution(inputs, outputs, side):
+    return outputs * inputs * side * side + outputs
+
+
+def layer(inputs, outputs):
+    return inputs * outputs + outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        # Paper, A.1: four convolutions of 3 x 3, then 1024 x 200, 200 x 200, 200 x 10.
+        (
+            "cnn7",
+            [
+                *(convolution(1, 32, 3), convolution(32, 32, 3), convolution(32, 64, 3), convolution(64, 64, 3)),
+                *(layer(1024, 200), layer(200, 200), layer(200, 10)),
+            ],
+        ),
+        # Paper, A.1: two convolutions, then 3136 x 1024, 1024 x 10; 5 x 5 by the published code.
+        ("lenet5", [convolution(1, 32, 5), convolution(32, 64, 5), layer(3136, 1024), layer(1024, 10)]),
+    ],
+)
+def test_the_papers_networks_have_its_sizes(name, layers):
+    model = models.build(name, (1, 28, 28), 10, [0.5], [0.5], seed=0)
+    sizes = [p.numel() for p in model.parameters()]
+    assert [weights + biases for weights, biases in zip(sizes[::2], sizes[1::2], strict=True)] == layers
+    assert sum(sizes) == {"cnn7": 312_202, "lenet5": 3_274_634}[name]
+    kinds = [type(part) for part in model.modules()]
+    assert kinds.count(torch.nn.MaxPool2d) == 2
+    assert kinds.count(torch.nn.ReLU) == len(layers) - 1
+    assert [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)] == [0.5] * (name == "cnn7")
+
+
+@settings(max_examples=20)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(16, 33), st.integers(16, 33)), st.integers(2, 12), st.integers(0, 2**40)
+)
+def test_cnn7_takes_every_image_from_16_x_16(shape, classes, seed):
+    moments = [0.5] * shape[0], [0.25] * shape[0]
+    before = torch.get_rng_state()
+    model = models.build("cnn7", shape, classes, *moments, seed=seed)
+    assert torch.equal(torch.get_rng_state(), before)
+    again = models.build("cnn7", shape, classes, *moments, seed=seed)
+    other = models.build("cnn7", shape, classes, *moments, seed=seed + 1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    assert model(torch.zeros(2, *shape)).shape == (2, classes)
+
+
+def test_cnn7_begins_without_an_opinion_and_learns_one():
+    model = models.build("cnn7", (1, 28, 28), 10, [0.1], [0.3], seed=0)
+    x = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(8)
+    assert torch.equal(model(x), torch.zeros(8, 10))
+    convolutions = [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]
+    for part in convolutions:
+        fan_in = part.weight[0].numel()
+        assert float(part.weight.detach().square().mean()) == pytest.approx(2 / fan_in, rel=0.2)
+        assert not part.bias.any()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):  # the first step reaches the last layer alone, the second all of them
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    assert all(p.grad.any() for p in model.parameters())
+
+
+def test_cnn7_drops_in_train_mode_alone():
+    model = models.build("cnn7", (1, 28, 28), 10, [0.1], [0.3], seed=0)
+    torch.nn.init.normal_(model[1][-1].weight)
+    x = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
 
 
 def test_moments_must_be_those_of_the_channels():

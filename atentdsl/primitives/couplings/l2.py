@@ -2,8 +2,9 @@
 
     energy  gamma / 2 * ||z - x||^2,   pull  -grad = gamma * (x - z)            (Jagatap et al., Eq. 4 and 9)
 
-Shapes: z, anchor `(batch, *input)`; energy `(batch,)`. Units: gamma per squared unit of the input. The kernel's step
-size multiplies the pull, as in Eq. 9; the published code's gamma is step_size * gamma.
+Shapes: z, anchor `(batch, *input)`; energy `(batch,)`. Units: gamma per squared unit of the input. With `per = "time"`
+the kernel's step size multiplies the pull, as in Eq. 9; with `per = "move"` it does not, as in the published code,
+whose gamma is step_size times the paper's.
 
 >>> import torch
 >>> l2_pull(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2), gamma=0.5)
@@ -12,7 +13,7 @@ tensor([[-0.5000,  0.0000]])
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -26,6 +27,7 @@ class Parameters(Kinded):
     """The inline table `coupling` with kind `l2`."""
 
     gamma: NonNegative = Field(description="γ, strength of the pull towards the anchor")
+    per: Literal["time", "move"] = Field("time", description="whether the step size multiplies the pull")
 
 
 def l2_pull(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:

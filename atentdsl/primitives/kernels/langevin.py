@@ -48,5 +48,5 @@ def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
 
 
 PRIMITIVE = Primitive(
-    Parameters, langevin_step, draws="normal", reduces=reduces, cites=("jagatap2021atent", "welling2011sgld")
+    Parameters, langevin_step, draws=("normal",), reduces=reduces, cites=("jagatap2021atent", "welling2011sgld")
 )

@@ -46,6 +46,10 @@ def conflicts(parameters: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         found.append(
             ("moves", "a chain that moves needs a kernel", "add a `[sampler.kernel]` table with a `step_size`")
         )
+    kernel, coupling = parameters["kernel"], parameters["target"].coupling
+    if getattr(kernel, "covers", "loss") == "energy" and getattr(coupling, "per", "time") == "move":
+        message = "a pull per move stands outside the drift, and this drift covers the energy, pull included"
+        found.append(("target.coupling", message, 'set `covers = "loss"`, or `per = "time"`'))
     burn_in = getattr(averaging, "burn_in", 0)
     if burn_in and burn_in >= moves:
         mend = f"set `burn_in` below {moves}" if moves else "drop `burn_in`: without moves there is only the start"

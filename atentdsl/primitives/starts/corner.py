@@ -41,4 +41,4 @@ def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     return None if parameters["radius"] else ("zero", {})
 
 
-PRIMITIVE = Primitive(Parameters, corner, draws="normal", reduces=reduces, cites=("jagatap2021atent",))
+PRIMITIVE = Primitive(Parameters, corner, draws=("normal",), reduces=reduces, cites=("jagatap2021atent",))

@@ -38,4 +38,4 @@ def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     return None if parameters["sd"] else ("zero", {})
 
 
-PRIMITIVE = Primitive(Parameters, gaussian, draws="normal", reduces=reduces, cites=("jagatap2021atent",))
+PRIMITIVE = Primitive(Parameters, gaussian, draws=("normal",), reduces=reduces, cites=("jagatap2021atent",))

@@ -39,4 +39,4 @@ def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     return None if parameters["radius"] else ("zero", {})
 
 
-PRIMITIVE = Primitive(Parameters, uniform, draws="uniform", reduces=reduces, cites=("madry2018pgd",))
+PRIMITIVE = Primitive(Parameters, uniform, draws=("uniform",), reduces=reduces, cites=("madry2018pgd",))

@@ -1,0 +1,112 @@
+"""atent_l2_literal: one training step, as its recipe says.
+
+Compiled from atent_l2_literal.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: 9b7dda3203ea12db47f6fc003492676682c5e013179a9ee012ea7acd49c9a541
+Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 50, as usually written 60.
+Passes:
+    freeze weights: 10 evaluations ask for no weight gradient; as usually written 60 units, now 50
+    roll: 43 operations are written as 8
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+
+NAME = "atent_l2_literal"  # atent_l2_literal.toml:7
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 30  # sgd.toml:16
+SELECT = "robust"  # atent_l2_literal.toml:33
+
+START_SD = 0.05  # atent_l2_literal.toml:21
+COEFFICIENTS = (9e-10, 9e-09, 9e-08, 9e-07, 9e-06, 9e-05, 0.0009, 0.009, 0.09, 0.9)  # atent_l2_literal.toml:28
+GAMMA = 0.05  # atent_l2_literal.toml:17
+STEP_SIZE = 0.14  # atent_l2_literal.toml:25
+NOISE = 0.001  # atent_l2_literal.toml:26
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 30  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def gaussian(anchor: Tensor, xi: Tensor, sd: float) -> Tensor:
+    """The anchor with normal noise."""
+    return anchor + sd * xi
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def l2_pull(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
+    """The force towards the anchor: minus the energy's gradient."""
+    return gamma * (anchor - z)
+
+
+def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
+    """z moved along the drift, and diffused."""
+    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, at the first step's learning rate."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    # the next batch                                 sgd.toml:7 [data]                              Alg. 1, line 3
+    x, y = next(batches)
+    n = len(x)
+    optimizer.zero_grad(set_to_none=True)
+    signal = x.new_zeros(())
+
+    # start: gaussian                                atent_l2_literal.toml:19 [sampler.start]       Alg. 1, line 4
+    z = gaussian(x, rng.normal("attack.start", x), START_SD)
+
+    for c in COEFFICIENTS:
+        with weights_frozen(model):
+            # the loss's gradient in the point       atent_l2_literal.toml:15 [sampler.target]      Alg. 1, line 7
+            g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+            # move: langevin                         atent_l2_literal.toml:23 [sampler.kernel]      Alg. 1, line 8
+            drift = g / n + l2_pull(z, x, GAMMA)
+            z = langevin_step(z, drift, rng.normal("attack.noise", z), STEP_SIZE, NOISE)
+        # the signal's gradient in the weights       atent_l2_literal.toml:28 [sampler.averaging]   Alg. 1, lines 9-10
+        signal += weight_gradient(model, z, y, cross_entropy, rng, weight=c / n)
+
+    # update                                         sgd.toml:14 [optimizer]                        Alg. 1, lines 12-13
+    optimizer.step()
+    return signal

@@ -1,0 +1,131 @@
+"""mnist_pgd_at_linf: one training step, as its recipe says.
+
+Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: 0140e5e94d8f03edc1417c6584ab583603b50edf7f9e8e8cc1c115c3a0d09a1d
+Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 83, as usually written 123.
+Passes:
+    freeze weights: 40 evaluations ask for no weight gradient; as usually written 123 units, now 83
+    roll: 167 operations are written as 12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+
+NAME = "mnist_pgd_at_linf"  # pgd_at_linf.toml:7
+SEED = 0  # default
+DATA = "mnist"  # sgd.toml:9
+BATCH = 128  # sgd.toml:10
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "cnn7"  # sgd.toml:13
+EPOCHS = 30  # pgd_at_linf.toml:33
+SELECT = "robust"  # pgd_at_linf.toml:38
+
+START_RADIUS = 0.3  # pgd_at_linf.toml:17
+LINF_BALL_RADIUS = 0.3  # pgd_at_linf.toml:27
+TURNS = 40  # pgd_at_linf.toml:12
+STEP_SIZE = 0.01  # pgd_at_linf.toml:22
+LR_VALUE = 0.01  # pgd_at_linf.toml:34
+MOMENTUM = 0.9  # pgd_at_linf.toml:35
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0  # default
+
+
+def uniform(anchor: Tensor, u: Tensor, radius: float) -> Tensor:
+    """A point of the cube around the anchor."""
+    return anchor + radius * (2 * u - 1)
+
+
+def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Each coordinate of z to the nearest value within radius of centre's."""
+    return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
+
+
+def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within radius of the anchor in every coordinate."""
+    return clip_around(z, anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def sign(g: Tensor) -> Tensor:
+    """-1, 0 or 1 per coordinate."""
+    return g.sign()
+
+
+def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
+    """z moved along the drift."""
+    return z + step_size * drift
+
+
+def constant(t: int, value: float) -> float:
+    """The value at every t."""
+    return value
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, at the first step's learning rate."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return constant(epoch, LR_VALUE)
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 83 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    # the next batch                                 sgd.toml:8 [data]                              Alg. 4, line 3
+    x, y = next(batches)
+    n = len(x)
+    optimizer.zero_grad(set_to_none=True)
+    signal = x.new_zeros(())
+
+    # start: uniform                                 pgd_at_linf.toml:15 [sampler.start]            Alg. 4, line 4
+    z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
+    # project: linf_ball                             pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
+    z = linf_ball(z, x, LINF_BALL_RADIUS)
+    # project: box                                   pgd_at_linf.toml:29 [sampler.projection]       Alg. 4, line 8
+    z = box(z)
+
+    with weights_frozen(model):
+        for _ in range(TURNS):
+            # the loss's gradient in the point       default [sampler.target]                       Alg. 4, line 6
+            g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+            # move: gradient                         pgd_at_linf.toml:20 [sampler.kernel]           Alg. 4, line 7
+            drift = sign(g)
+            z = gradient_step(z, drift, STEP_SIZE)
+            # project: linf_ball                     pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
+            z = linf_ball(z, x, LINF_BALL_RADIUS)
+            # project: box                           pgd_at_linf.toml:29 [sampler.projection]       Alg. 4, line 8
+            z = box(z)
+    # the signal's gradient in the weights           default [sampler.averaging]                    Alg. 4, line 10
+    signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n)
+
+    # update                                         pgd_at_linf.toml:32 [optimizer]                Alg. 4, lines 11-12
+    optimizer.step()
+    return signal
