@@ -1,0 +1,132 @@
+"""fgsm_rs: one training step, as its recipe says.
+
+Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: e9f6eece19e7d38af10a3fd2827d24d39bb7576b779b69d610f766a98c561f86
+Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 5, as usually written 6.
+Passes:
+    freeze weights: 1 evaluation asks for no weight gradient; as usually written 6 units, now 5
+    roll: no operations repeat
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+
+NAME = "fgsm_rs"  # fgsm_rs.toml:6
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 30  # sgd.toml:16
+SELECT = "robust"  # pgd_at_linf.toml:31
+
+START_RADIUS = 0.15  # pgd_at_linf.toml:15
+LINF_BALL_RADIUS = 0.15  # pgd_at_linf.toml:25
+STEP_SIZE = 0.1875  # fgsm_rs.toml:14
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 30  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def uniform(anchor: Tensor, u: Tensor, radius: float) -> Tensor:
+    """A point of the cube around the anchor."""
+    return anchor + radius * (2 * u - 1)
+
+
+def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Each coordinate of z to the nearest value within radius of centre's."""
+    return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
+
+
+def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within radius of the anchor in every coordinate."""
+    return clip_around(z, anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def sign(g: Tensor) -> Tensor:
+    """-1, 0 or 1 per coordinate."""
+    return g.sign()
+
+
+def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
+    """z moved along the drift."""
+    return z + step_size * drift
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, at the first step's learning rate."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 5 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
+    x, y = next(batches)
+    n = len(x)
+    optimizer.zero_grad(set_to_none=True)
+    signal = x.new_zeros(())
+
+    # start: uniform                                 pgd_at_linf.toml:13 [sampler.start]            Alg. 4, line 4
+    z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
+    # project: linf_ball                             pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+    z = linf_ball(z, x, LINF_BALL_RADIUS)
+    # project: box                                   pgd_at_linf.toml:27 [sampler.projection]       Alg. 4, line 8
+    z = box(z)
+
+    with weights_frozen(model):
+        # the loss's gradient in the point           default [sampler.target]                       Alg. 4, line 6
+        g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+        # move: gradient                             fgsm_rs.toml:13 [sampler.kernel]               Alg. 4, line 7
+        drift = sign(g)
+        z = gradient_step(z, drift, STEP_SIZE)
+        # project: linf_ball                         pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+        z = linf_ball(z, x, LINF_BALL_RADIUS)
+        # project: box                               pgd_at_linf.toml:27 [sampler.projection]       Alg. 4, line 8
+        z = box(z)
+    # the signal's gradient in the weights           default [sampler.averaging]                    Alg. 4, line 10
+    signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n)
+
+    # update                                         sgd.toml:14 [optimizer]                        Alg. 4, lines 11-12
+    optimizer.step()
+    return signal

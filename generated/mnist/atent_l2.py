@@ -1,0 +1,181 @@
+"""mnist_atent_l2: one training step, as its recipe says.
+
+Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: 32809041958c24ca7fb4d562181b729c109e18a859ae43d7e16525bc6a887be6
+Cost: 200 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 200, as usually written 240.
+Passes:
+    freeze weights: 40 evaluations ask for no weight gradient; as usually written 240 units, now 200
+    roll: 243 operations are written as 10
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+
+NAME = "mnist_atent_l2"  # atent_l2.toml:7
+SEED = 0  # default
+DATA = "mnist"  # atent_l2.toml:10
+BATCH = 50  # atent_l2.toml:11
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "lenet5"  # atent_l2.toml:14
+EPOCHS = 30  # atent_l2.toml:47
+SELECT = "robust"  # atent_l2.toml:52
+
+START_RADIUS = 2.0  # atent_l2.toml:26
+COEFFICIENTS = (  # atent_l2.toml:41
+    9e-40,
+    9e-39,
+    9e-38,
+    9e-37,
+    9e-36,
+    9e-35,
+    9e-34,
+    9e-33,
+    9e-32,
+    9e-31,
+    9e-30,
+    9e-29,
+    9e-28,
+    9e-27,
+    9e-26,
+    9e-25,
+    9e-24,
+    9e-23,
+    9e-22,
+    9e-21,
+    9e-20,
+    9e-19,
+    9e-18,
+    9e-17,
+    9e-16,
+    9e-15,
+    9e-14,
+    9e-13,
+    9e-12,
+    9e-11,
+    9e-10,
+    9e-09,
+    9e-08,
+    9e-07,
+    9e-06,
+    9e-05,
+    0.0009,
+    0.009,
+    0.09,
+    0.9,
+)
+GAMMA = 0.05  # atent_l2.toml:22
+STEP_SIZE = 0.125  # atent_l2.toml:30
+NOISE = 0.01  # atent_l2.toml:31
+L2_BALL_RADIUS = 2.0  # atent_l2.toml:36
+LR_VALUE = 0.01  # atent_l2.toml:48
+MOMENTUM = 0.9  # atent_l2.toml:49
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0  # default
+
+
+def unit_l2(g: Tensor) -> Tensor:
+    """Each example at Euclidean length one, zero where it is zero; exact for subnormal and huge numbers too."""
+    flat = g.flatten(1)
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    scaled = flat / torch.where(largest > 0, largest, 1.0)
+    length = scaled.square().sum(dim=1, keepdim=True).sqrt()  # `norm` loses digits of long rows
+    return (scaled / torch.where(length > 0, length, 1.0)).view_as(g)
+
+
+def within_l2(d: Tensor, radius: float) -> Tensor:
+    """Each example scaled down to Euclidean length radius where it is longer."""
+    length = d.flatten(1).norm(dim=1).view(-1, *[1] * (d.dim() - 1))
+    return torch.where(length > radius, radius * unit_l2(d), d)
+
+
+def gaussian_ball(anchor: Tensor, xi: Tensor, radius: float) -> Tensor:
+    """The anchor with normal noise, no longer than radius."""
+    return anchor + within_l2(xi, radius)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def l2_pull(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
+    """The force towards the anchor: minus the energy's gradient."""
+    return gamma * (anchor - z)
+
+
+def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
+    """z moved along the drift, and diffused."""
+    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
+
+
+def l2_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within Euclidean distance radius of the anchor."""
+    return anchor + within_l2(z - anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def constant(t: int, value: float) -> float:
+    """The value at every t."""
+    return value
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, at the first step's learning rate."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return constant(epoch, LR_VALUE)
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 200 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    # the next batch                                 atent_l2.toml:9 [data]                         Alg. 1, line 3
+    x, y = next(batches)
+    n = len(x)
+    optimizer.zero_grad(set_to_none=True)
+    signal = x.new_zeros(())
+
+    # start: gaussian_ball                           atent_l2.toml:24 [sampler.start]               Alg. 1, line 4
+    z = gaussian_ball(x, rng.normal("attack.start", x), START_RADIUS)
+
+    for c in COEFFICIENTS:
+        with weights_frozen(model):
+            # the loss's gradient in the point       atent_l2.toml:21 [sampler.target]              Alg. 1, line 7
+            g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+            # move: langevin                         atent_l2.toml:28 [sampler.kernel]              Alg. 1, line 8
+            drift = unit_l2(g)
+            z = langevin_step(z, drift, rng.normal("attack.noise", z), STEP_SIZE, NOISE) + l2_pull(z, x, GAMMA)
+            # project: l2_ball                       atent_l2.toml:34 [sampler.projection]
+            z = l2_ball(z, x, L2_BALL_RADIUS)
+            # project: box                           atent_l2.toml:38 [sampler.projection]
+            z = box(z)
+        # the signal's gradient in the weights       atent_l2.toml:41 [sampler.averaging]           Alg. 1, lines 9-10
+        signal += weight_gradient(model, z, y, cross_entropy, rng, weight=c / n)
+
+    # update                                         atent_l2.toml:45 [optimizer]                   Alg. 1, lines 12-13
+    optimizer.step()
+    return signal
