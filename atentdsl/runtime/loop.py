@@ -117,6 +117,8 @@ def fit(
                     loss = _finite(float(total) / (step - first), epoch, step, kept)
                     speed = (step - first) * program.BATCH / (time.monotonic() - begin)
                     progress.step(step, loss, speed)
+                else:
+                    progress.step(step)  # counted, and not shown: the time left is estimated from it
             seconds = time.monotonic() - begin
             loss = _finite(float(total) / (step - first), epoch, step, kept)
             _finite(_magnitude(model), epoch, step, kept)
