@@ -12,5 +12,8 @@ device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
 data_root = click.option(
-    "--data-root", type=click.Path(file_okay=False), metavar="DIR", help="Where data sets on disk are."
+    "--data-root",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Where data sets on disk are; else ATENTDSL_DATA, else the user's cache.",
 )
