@@ -26,7 +26,7 @@ test: install-test
 	timeout --signal=INT --kill-after=20 $(TEST_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not long" --durations=10
 
 test-long: install-test
-	$(BIN)/python -m pytest -m long --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long --durations=10
 
 # Writes what is derived: the compiled modules of the shipped recipes, and the primitives' pages.
 generated: install
