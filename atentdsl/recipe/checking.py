@@ -53,6 +53,8 @@ def check(
         wrong += _missing(whole, documents, meant)
     else:
         wrong = [diagnostic for diagnostic in wrong if diagnostic.code != "missing-key"]
+    if "evaluate" in tables:
+        wrong += _range(whole, tables["evaluate"])
     for path, part in _parts(tables):
         wrong += beyond_limits(whole, path, part)
         wrong += _conflicts(whole, path, part) if complete else []
@@ -148,6 +150,14 @@ def _conflicts(whole: Written, path: KeyPath, part: BaseModel) -> Iterator[Diagn
         yield Diagnostic("inconsistent", message, place, help=mend)
 
 
+def _range(whole: Written, evaluate: Evaluate) -> Iterator[Diagnostic]:
+    """An l-infinity radius beyond the inputs' range; only a norm that is written makes it another norm's."""
+    if evaluate.norm != "l2" and evaluate.radius is not None and evaluate.radius > 1:
+        message = f"`radius` {evaluate.radius:g} is larger than the inputs' range"
+        mend = 'inputs are in [0, 1]: for 8/255 write 0.031372549; a radius in l2 says `norm = "l2"`'
+        yield Diagnostic("inconsistent", message, whole.walk_to(("evaluate", "radius")).at(), help=mend)
+
+
 def _evaluation(whole: Written, evaluate: Evaluate, samplers: list[Kinded]) -> Iterator[Diagnostic]:
     written = whole.child("evaluate") is not None
 
@@ -162,13 +172,10 @@ def _evaluation(whole: Written, evaluate: Evaluate, samplers: list[Kinded]) -> I
         known = {"linf": "an l-infinity ball", "l2": "an l2 ball", None: "an l-infinity or l2 ball"}[evaluate.norm]
         message = f"the attacks have no radius: no sampler projects onto {known}"
         yield Diagnostic("inconsistent", message, place("attacks"), help=mend)
-    if evaluate.attacks and ball is not None and ball.norm == "linf" and ball.radius > 1:
-        own = ball.path[0] == "evaluate"
-        taken = "" if own else "the attacks take their radius from this ball, and "
-        message = f"{taken}{ball.radius:g} is larger than the inputs' range"
-        mend = "inputs are in [0, 1]: for 8/255 write 0.031372549" + (
-            "" if own else ", or set `radius` in `[evaluate]`"
-        )
+    taken = evaluate.attacks and evaluate.radius is None
+    if taken and ball is not None and ball.norm == "linf" and ball.radius > 1:
+        message = f"the attacks take their radius from this ball, and {ball.radius:g} is larger than the inputs' range"
+        mend = "inputs are in [0, 1]: for 8/255 write 0.031372549, or set `radius` in `[evaluate]`"
         yield Diagnostic("inconsistent", message, whole.walk_to(ball.path).at(), help=mend)
     if evaluate.select == "robust" and not evaluate.attacks:
         message = "robust accuracy cannot select a checkpoint without an attack"

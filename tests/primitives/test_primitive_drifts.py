@@ -16,6 +16,7 @@ from primitives.primitive_draws import DTYPES, arrays, batches, modest, shapes
 from torch import Tensor
 
 from atentdsl.primitives import registry
+from atentdsl.primitives.drifts.l1 import unit_l1
 from atentdsl.primitives.drifts.l2 import unit_l2
 from atentdsl.primitives.drifts.sign import sign
 
@@ -111,7 +112,7 @@ def test_raw_is_the_identity() -> None:
     assert registry.primitive("drifts", "raw").function is None
 
 
-@pytest.mark.parametrize("kind", ["l2", "sign"])
+@pytest.mark.parametrize("kind", ["l1", "l2", "sign"])
 @every_precision
 @modest
 @given(data=st.data(), power=st.integers(-60, 60))
@@ -147,3 +148,16 @@ def test_each_normalised_drift_is_the_steepest_ascent_of_its_norm(drawn: list[Te
     assert (gain + 1e-9 >= (g * other.clamp(-1, 1)).sum(1)).all()  # any direction of l-infinity norm at most one
     gain = (g * unit_l2(g)).sum(1)
     assert (gain + 1e-9 >= (g * (other / other.norm(dim=1, keepdim=True).clamp(min=1))).sum(1)).all()
+
+
+@every_precision
+@modest
+@given(data=st.data())
+def test_l1_is_the_gradient_over_its_magnitudes_sum(dtype: Any, data: st.DataObject) -> None:
+    """Against numpy in its longest precision, over the whole range of numbers; zero stays zero."""
+    g = data.draw(arrays(dtype, data.draw(shapes())))
+    wide = g.astype(np.longdouble).reshape(len(g), -1)
+    total = abs(wide).sum(axis=1, keepdims=True)
+    wanted = np.where(total > 0, wide / np.where(total > 0, total, 1), 0).reshape(g.shape)
+    found = unit_l1(torch.from_numpy(g)).numpy()
+    np.testing.assert_allclose(found.astype(np.longdouble), wanted, rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)

@@ -88,3 +88,18 @@ def test_a_bare_number_is_a_constant_schedule(rate: float) -> None:
 @pytest.mark.parametrize("rate", ["0.1", True, None, [0.1]])
 def test_what_is_neither_number_nor_table_is_no_schedule(rate: Any) -> None:
     assert errors(sgd.Parameters, epochs=1, lr=rate) == [(("lr",), "table_type")]
+
+
+def test_a_pull_per_move_stands_outside_a_drift_that_covers_the_energy() -> None:
+    def found(covers: str, per: str) -> list[tuple[str, str, str]]:
+        chain = registry.primitive("samplers", "chain")
+        table = {
+            "moves": 2,
+            "kernel": {"step_size": 0.1, "covers": covers},
+            "target": {"coupling": {"kind": "l2", "gamma": 0.1, "per": per}},
+        }
+        parameters = chain.parameters.model_validate(table)
+        return chain.conflicts({name: getattr(parameters, name) for name in type(parameters).model_fields})
+
+    assert [conflict[0] for conflict in found("energy", "move")] == ["target.coupling"]
+    assert found("energy", "time") == found("loss", "move") == found("loss", "time") == []

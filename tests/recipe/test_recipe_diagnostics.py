@@ -341,6 +341,11 @@ ONE = {
         ("inconsistent", 35, 1, 7, "an attack is named twice", ""),
         "name each attack once",
     ),
+    "a radius in steps of 1/255": (
+        [('attacks = ["pgd-20"]', "radius = 8")],
+        ("inconsistent", 35, 10, 1, "`radius` 8 is larger than the inputs' range", ""),
+        'inputs are in [0, 1]: for 8/255 write 0.031372549; a radius in l2 says `norm = "l2"`',
+    ),
     "a ball in steps of 1/255": (
         [('"linf_ball"\nradius = 0.1', '"linf_ball"\nradius = 8')],
         (
@@ -409,7 +414,7 @@ def test_every_mistake_is_said_at_once_by_position(here):
             ("noise = 1e-3", "noize = 1e-3"),
             ("burn_in = 2", "burn_in = 2.5"),
             ("momentum = 0.9", "nesterov = true"),
-            ("[evaluate]", "[evalute]\n[evaluate]\nradius = 2000"),
+            ("[evaluate]", "[evalute]\n[evaluate]\nradius = 2"),
         )
     )
     assert [(m.span and m.span.line, m.code) for m in error.diagnostics] == [
@@ -424,7 +429,7 @@ def test_every_mistake_is_said_at_once_by_position(here):
         (27, "wrong-type"),
         (32, "inconsistent"),
         (33, "unknown-key"),
-        (35, "out-of-range"),
+        (35, "inconsistent"),
     ]
 
 
