@@ -1,7 +1,7 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 95bd58d8c77e40f2f0e2f77c6b9c6586336517589a45da3c7e9e3fad877c8f14
+sha256 of the recipe's values: 69fb15681bff4b95fee6442a1f67627a8d9993d176208d0136707923f4a103ca
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
 SELECT = "robust"  # atent_l2.toml:39
 
 START_RADIUS = 0.7  # atent_l2.toml:19

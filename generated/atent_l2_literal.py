@@ -1,7 +1,7 @@
 """atent_l2_literal: one training step, as its recipe says.
 
 Compiled from atent_l2_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 9b7dda3203ea12db47f6fc003492676682c5e013179a9ee012ea7acd49c9a541
+sha256 of the recipe's values: 6f19b46e1a78d7d000c67526b72bad7d5da3f61740cd253dbbaf1009dfb0d76c
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
 SELECT = "robust"  # atent_l2_literal.toml:33
 
 START_SD = 0.05  # atent_l2_literal.toml:21

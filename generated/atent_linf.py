@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 2b85dbfbc01c65d05c50bb897e800050a1d28795ec0c2a83d5cecb6d0384420c
+sha256 of the recipe's values: 710f8c67cfed97b9a9087fc225210c3ed66cc249f4429b0ea0772a98c29c9f04
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
 EPOCHS = 30  # atent_linf.toml:43
+PRECISION = "float32"  # default
 SELECT = "robust"  # default
 
 START_RADIUS = 0.18  # atent_linf.toml:22

@@ -1,7 +1,7 @@
 """atent_linf_literal: one training step, as its recipe says.
 
 Compiled from atent_linf_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: dc8af956645942bbe3f920af198d4e7d06a56670e83a80895ab568a3f0556b83
+sha256 of the recipe's values: 88af1e7a54a57fba7ee12de5c65c0fbb0e7e9b73f6f05de84176178833d83538
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
 EPOCHS = 30  # atent_linf.toml:43
+PRECISION = "float32"  # default
 SELECT = "robust"  # default
 
 START_SD = 0.05  # atent_linf_literal.toml:18

@@ -1,7 +1,7 @@
 """fgsm_rs: one training step, as its recipe says.
 
 Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: e9f6eece19e7d38af10a3fd2827d24d39bb7576b779b69d610f766a98c561f86
+sha256 of the recipe's values: 5392c84b68c99a8c615c01a48960d01f0da55c8c550452271e826215e69642bb
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
 START_RADIUS = 0.15  # pgd_at_linf.toml:15

@@ -1,7 +1,7 @@
 """pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 372a39df82e291f6da608509f58cfbbc1b548eebe9a237e89f4bfa35b3699bf2
+sha256 of the recipe's values: 0edf8eab7ddf4db680cf5321e33a1b7e5c4f84d97e3861bf5a8665e35f6d7de7
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
 SELECT = "robust"  # pgd_at_l2.toml:31
 
 START_RADIUS = 0.7  # pgd_at_l2.toml:15

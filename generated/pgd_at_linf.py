@@ -1,7 +1,7 @@
 """pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c3feb74572073af469e2c91a06016b677139075eaa2c1ee9503a6826a0296499
+sha256 of the recipe's values: 3b4a80e9c058b4e8ad001c5ac0c37a6784b91697b68e1934fa9a6162bc3f7ffb
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
 START_RADIUS = 0.15  # pgd_at_linf.toml:15

@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 7c5e1e0d7ddf5969bf4ad5c908a1b4feb1f3886aab7eb336b1601b7e645f2439
+sha256 of the recipe's values: cb85e46a999cddb56b25c26e270b955382a9db6708421db768a47a8a2e8e0732
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
 SELECT = "last"  # sgd.toml:22
 
 LR_START = 0.1  # sgd.toml:17

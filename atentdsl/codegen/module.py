@@ -117,6 +117,7 @@ def _settings(recipe: Recipe, written: Statements) -> list[str]:
         ("VALIDATION", recipe.data.validation, ("data", "validation")),
         ("MODEL", recipe.model.name, ("model", "name")),
         ("EPOCHS", optimizer.epochs, ("optimizer", "epochs")),
+        ("PRECISION", recipe.compile.precision, ("compile", "precision")),
         ("SELECT", recipe.evaluate.select, ("evaluate", "select")),
     ]
     return [assignment(name, value, written.place(path)) for name, value, path in rows]

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Part
 from atentdsl.primitives.slots import NameOf, OneOf
-from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, Data, Evaluate, Header, Installed, Model
+from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, Compile, Data, Evaluate, Header, Installed, Model
 from atentdsl.source import KeyPath
 
 TABLES: dict[str, Any] = {
@@ -25,6 +25,7 @@ TABLES: dict[str, Any] = {
     "sampler": Annotated[list[SAMPLER], Field(max_length=1)],
     "objective": OBJECTIVE,
     "optimizer": OPTIMIZER,
+    "compile": Compile,
     "evaluate": Evaluate,
 }
 """The tables of a recipe, in the order they are usually written, and what each takes."""

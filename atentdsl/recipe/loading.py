@@ -74,6 +74,7 @@ def load(
         samplers=tuple(tables["sampler"]),
         objective=tables["objective"],
         optimizer=tables["optimizer"],
+        compile=tables["compile"],
         evaluate=tables["evaluate"],
         file=whole.document.name,
         written=whole,

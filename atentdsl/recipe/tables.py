@@ -63,6 +63,14 @@ class Model(Part):
     init: Literal["random"] = Field("random", description="where the weights come from")
 
 
+class Compile(Part):
+    """The table `[compile]`."""
+
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network's passes in training; accuracies are always measured in float32"
+    )
+
+
 class Evaluate(Part):
     """The table `[evaluate]`."""
 
@@ -83,7 +91,7 @@ class Recipe:
     """A recipe that has been checked: what it says is consistent, and compiles.
 
     Attributes:
-        header, data, model, samplers, objective, optimizer, evaluate: its tables, with their defaults filled in.
+        header, data, model, samplers, objective, optimizer, compile, evaluate: its tables, defaults filled in.
         file: the name its lines are cited by.
         written: its values with their places, to lay overrides over.
         resolved: the recipe as TOML that stands alone: `extends` and overrides worked in, and said in comments.
@@ -95,6 +103,7 @@ class Recipe:
     samplers: tuple[Kinded, ...]
     objective: Kinded
     optimizer: Kinded
+    compile: Compile
     evaluate: Evaluate
     file: str
     written: Written = attrs.field(eq=False, repr=False)
@@ -119,6 +128,7 @@ class Recipe:
             "sampler": [s.model_dump(serialize_as_any=True, exclude_none=True) for s in self.samplers],
             "objective": self.objective.model_dump(serialize_as_any=True, exclude_none=True),
             "optimizer": self.optimizer.model_dump(serialize_as_any=True, exclude_none=True),
+            "compile": self.compile.model_dump(exclude_none=True),
             "evaluate": self.evaluate.model_dump(exclude_none=True),
         }
         return {"schema": SCHEMA, **tables}

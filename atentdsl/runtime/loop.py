@@ -18,6 +18,7 @@ from atentdsl.runtime.accuracy import Accuracy, Withstands, accuracy
 from atentdsl.runtime.data import Images, batches, steps_per_epoch
 from atentdsl.runtime.directory import RunDirectory
 from atentdsl.runtime.errors import Diverged, NotFinite
+from atentdsl.runtime.precision import prepared
 from atentdsl.runtime.progress import Progress
 from atentdsl.runtime.streams import Streams, key
 
@@ -30,6 +31,7 @@ class Program(Protocol):
     BATCH: int
     AUGMENT: Sequence[str]
     EPOCHS: int
+    PRECISION: str
     SELECT: str
 
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
@@ -93,6 +95,7 @@ def fit(
     """
     per_epoch = steps_per_epoch(len(training), program.BATCH)
     last = min(program.EPOCHS * per_epoch, max_steps or math.inf)
+    network = prepared(model, program.PRECISION)
     optimizer = program.make_optimizer([p for p in model.parameters() if p.requires_grad])
     state: dict[str, Any] = {}
     watched = _spread(training, len(validation))
@@ -112,7 +115,7 @@ def fit(
                     group["lr"] = rate
                 _seed_dropout(seed, step, training.device)
                 rng = Streams(seed, step, training.device)
-                total += program.train_step(model, optimizer, stream, rng, state)
+                total += program.train_step(network, optimizer, stream, rng, state)
                 if step == 1 or progress.due():
                     loss = _finite(float(total) / (step - first), epoch, step, kept)
                     speed = (step - first) * program.BATCH / (time.monotonic() - begin)

@@ -19,7 +19,18 @@ from atentdsl.primitives import registry
 from atentdsl.primitives.samplers import chain
 from atentdsl.primitives.slots import NameOf, OneOf
 from atentdsl.recipe import load
-from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, SCHEMA, Data, Evaluate, Header, Installed, Model
+from atentdsl.recipe.tables import (
+    OBJECTIVE,
+    OPTIMIZER,
+    SAMPLER,
+    SCHEMA,
+    Compile,
+    Data,
+    Evaluate,
+    Header,
+    Installed,
+    Model,
+)
 from atentdsl.source import RecipeError
 
 Table = dict[str, Any]
@@ -87,6 +98,7 @@ def _recipes(draw: st.DrawFn) -> Table:
         "data": draw(_table(Data)),
         "model": draw(_table(Model)),
         "optimizer": draw(_slot(OPTIMIZER)),
+        "compile": draw(_table(Compile)),
         "evaluate": draw(_evaluate(sampler)),
     }
     if sampler is not None:

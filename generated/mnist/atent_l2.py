@@ -1,7 +1,7 @@
 """mnist_atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 32809041958c24ca7fb4d562181b729c109e18a859ae43d7e16525bc6a887be6
+sha256 of the recipe's values: eb2261438fab448192fa199b2823a994d77dced27d588dc239b8593755c0fa53
 Cost: 200 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 200, as usually written 240.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "lenet5"  # atent_l2.toml:14
 EPOCHS = 30  # atent_l2.toml:47
+PRECISION = "float32"  # default
 SELECT = "robust"  # atent_l2.toml:52
 
 START_RADIUS = 2.0  # atent_l2.toml:26

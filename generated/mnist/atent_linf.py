@@ -1,7 +1,7 @@
 """mnist_atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 33bdf7ab706504e658828acb7470c2e56d8dc6924ff354420bd64469f4a36128
+sha256 of the recipe's values: 85e5cac6bb5a44941c366e95896c2bcf144a4eb4ae8ae2c7c4ac86dbd28398cc
 Cost: 400 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 400, as usually written 480.
 Passes:
@@ -28,6 +28,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 30  # atent_linf.toml:37
+PRECISION = "float32"  # default
 SELECT = "robust"  # atent_linf.toml:42
 
 START_RADIUS = 0.3  # atent_linf.toml:17

@@ -1,7 +1,7 @@
 """mnist_pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 4f4f315945a58e9ae435db106eb39087c9ffb14766c1f804fbc8cd829af26cca
+sha256 of the recipe's values: c305a7966bbafbcc121936e9cd5ddae25ed44d314f145fbc35b7e1edf2424509
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
@@ -27,6 +27,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "lenet5"  # atent_l2.toml:14
 EPOCHS = 30  # atent_l2.toml:47
+PRECISION = "float32"  # default
 SELECT = "robust"  # atent_l2.toml:52
 
 START_RADIUS = 2.0  # pgd_at_l2.toml:17

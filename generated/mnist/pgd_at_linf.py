@@ -1,7 +1,7 @@
 """mnist_pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 0140e5e94d8f03edc1417c6584ab583603b50edf7f9e8e8cc1c115c3a0d09a1d
+sha256 of the recipe's values: c82cde3372c03901930057a1e971da3769838e2e4b454b69450ef77d16327992
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
@@ -27,6 +27,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 30  # pgd_at_linf.toml:33
+PRECISION = "float32"  # default
 SELECT = "robust"  # pgd_at_linf.toml:38
 
 START_RADIUS = 0.3  # pgd_at_linf.toml:17

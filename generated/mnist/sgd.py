@@ -1,7 +1,7 @@
 """mnist_sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: f3a26c58f12e1b810c71d1b8707348469d53db3cda538521520170d58879eabb
+sha256 of the recipe's values: d7c0a1427a6d4ea954bae4fdb7308a75c47aeaeb7eef8c45edbc2f0a4ca0907c
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -27,6 +27,7 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 50  # sgd.toml:17
+PRECISION = "float32"  # default
 SELECT = "clean"  # sgd.toml:21
 
 LR_VALUE = 0.1  # sgd.toml:18

@@ -15,7 +15,7 @@ from atentdsl.plan import lower
 from atentdsl.plan.operations import Move
 from atentdsl.primitives import registry
 from atentdsl.primitives.density import Target
-from atentdsl.recipe.tables import Data, Evaluate
+from atentdsl.recipe.tables import Compile, Data, Evaluate
 from atentdsl.testing import recipes, sample
 
 DRAWN = sample(recipes(), 250)
@@ -90,7 +90,7 @@ def options(model: type[BaseModel], path: tuple[str, ...]):
                 yield (*path, name), value
 
 
-TABLES = [(Target, ("sampler", "target")), (Evaluate, ("evaluate",)), (Data, ("data",))] + [
+TABLES = [(Target, ("sampler", "target")), (Evaluate, ("evaluate",)), (Data, ("data",)), (Compile, ("compile",))] + [
     (registry.primitive(family, kind).parameters, SLOTS[family][:-1])
     for family, kind in KINDS
     if SLOTS[family][-1] == "kind"

@@ -96,7 +96,7 @@ def test_a_module_imports_torch_and_the_runtime_and_importing_it_runs_nothing(re
     ]
     assert len(names) == len(set(names)), "one name, one meaning"
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    settings_ = {"NAME", "SEED", "DATA", "BATCH", "AUGMENT", "VALIDATION", "MODEL", "EPOCHS", "SELECT"}
+    settings_ = {"NAME", "SEED", "DATA", "BATCH", "AUGMENT", "VALIDATION", "MODEL", "EPOCHS", "PRECISION", "SELECT"}
     entry = {"train_step", "make_optimizer", "learning_rate", "draw"}
     assert set(names) - used <= settings_ | entry, "nothing stands there that nobody reads"
 

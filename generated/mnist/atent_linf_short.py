@@ -1,0 +1,130 @@
+"""mnist_atent_linf_short: one training step, as its recipe says.
+
+Compiled from atent_linf_short.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: f405fdec130601e14c9f56c71e4c5114af0a5f7bc6dd4f228e063ae2c63eb53e
+Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 50, as usually written 60.
+Passes:
+    freeze weights: 10 evaluations ask for no weight gradient; as usually written 60 units, now 50
+    roll: 63 operations are written as 10
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+
+NAME = "mnist_atent_linf_short"  # atent_linf_short.toml:6
+SEED = 0  # default
+DATA = "mnist"  # sgd.toml:9
+BATCH = 128  # sgd.toml:10
+AUGMENT = ()  # default
+VALIDATION = 0.02  # atent_linf_short.toml:10
+MODEL = "cnn7"  # sgd.toml:13
+EPOCHS = 14  # atent_linf_short.toml:20
+PRECISION = "bfloat16"  # atent_linf_short.toml:23
+SELECT = "robust"  # atent_linf.toml:42
+
+START_RADIUS = 0.3  # atent_linf.toml:17
+COEFFICIENTS = (9e-10, 9e-09, 9e-08, 9e-07, 9e-06, 9e-05, 0.0009, 0.009, 0.09, 0.9)  # atent_linf.toml:32
+STEP_SIZE = 0.05  # atent_linf_short.toml:17
+NOISE = 0.0001  # atent_linf.toml:22
+LINF_BALL_RADIUS = 0.3  # atent_linf.toml:27
+LR_VALUE = 0.01  # atent_linf.toml:38
+MOMENTUM = 0.9  # atent_linf.toml:39
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0  # default
+
+
+def corner(anchor: Tensor, xi: Tensor, radius: float) -> Tensor:
+    """A corner of the cube around the anchor."""
+    return torch.where(xi < 0, anchor - radius, anchor + radius)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def sign(g: Tensor) -> Tensor:
+    """-1, 0 or 1 per coordinate."""
+    return g.sign()
+
+
+def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
+    """z moved along the drift, and diffused."""
+    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
+
+
+def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Each coordinate of z to the nearest value within radius of centre's."""
+    return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
+
+
+def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within radius of the anchor in every coordinate."""
+    return clip_around(z, anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def constant(t: int, value: float) -> float:
+    """The value at every t."""
+    return value
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, at the first step's learning rate."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return constant(epoch, LR_VALUE)
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    # the next batch                                 atent_linf_short.toml:9 [data]                 Alg. 2, line 3
+    x, y = next(batches)
+    n = len(x)
+    optimizer.zero_grad(set_to_none=True)
+    signal = x.new_zeros(())
+
+    # start: corner                                  atent_linf.toml:15 [sampler.start]             Alg. 2, line 4
+    z = corner(x, rng.normal("attack.start", x), START_RADIUS)
+
+    for c in COEFFICIENTS:
+        with weights_frozen(model):
+            # the loss's gradient in the point       default [sampler.target]                       Alg. 2, line 7
+            g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+            # move: langevin                         atent_linf_short.toml:16 [sampler.kernel]      Alg. 2, line 8
+            drift = sign(g)
+            z = langevin_step(z, drift, rng.normal("attack.noise", z), STEP_SIZE, NOISE)
+            # project: linf_ball                     atent_linf.toml:25 [sampler.projection]        Alg. 2, line 8
+            z = linf_ball(z, x, LINF_BALL_RADIUS)
+            # project: box                           atent_linf.toml:29 [sampler.projection]        Alg. 2, line 8
+            z = box(z)
+        # the signal's gradient in the weights       atent_linf.toml:32 [sampler.averaging]         Alg. 2, lines 9-10
+        signal += weight_gradient(model, z, y, cross_entropy, rng, weight=c / n)
+
+    # update                                         atent_linf_short.toml:19 [optimizer]           Alg. 2, lines 12-13
+    optimizer.step()
+    return signal
