@@ -212,7 +212,7 @@ def train(
     directory.write_json(MANIFEST, made)
 
     program = as_module(compiled.text, checked.name, str(module))
-    steps = program.EPOCHS * max(1, len(training) // program.BATCH)
+    steps = program.EPOCHS * program.REPEAT * max(1, len(training) // program.BATCH)
     with make_progress(min(steps, max_steps or steps), io.StringIO() if quiet else None) as progress:
         kept = fit(
             program,

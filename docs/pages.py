@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from atentdsl.cli.vocabulary import documentation, summary
+from atentdsl.cli.vocabulary import documentation, parameters, summary
 from atentdsl.primitives import registry
 from atentdsl.primitives.references import REFERENCES
 
@@ -21,13 +21,13 @@ def page(family: str, kind: str) -> str:
     lines = [f"# `{kind}`, of {family}", ""]
     for line in documentation(family, kind).splitlines():
         lines.append(line)
-    fields = {name: field for name, field in primitive.parameters.model_fields.items() if name != "kind"}
-    if fields:
+    found = parameters(primitive.parameters)
+    if found:
         lines += ["", "| parameter | what | default |", "| --- | --- | --- |"]
-        for name, field in fields.items():
-            default = field.get_default(call_default_factory=True)
-            shown = "required" if field.is_required() else f"`{getattr(default, 'kind', default)}`"
-            lines.append(f"| `{name}` | {field.description} | {shown} |")
+        for parameter in found:
+            default = "required" if parameter.default is None else f"`{parameter.default}`"
+            note = f"{default}; a number or a schedule" if parameter.schedulable else default
+            lines.append(f"| `{parameter.name}` | {parameter.what} | {note} |")
     if primitive.cites:
         lines += ["", *(f"- {REFERENCES[key]}" for key in primitive.cites)]
     lines += ["", f"Source: `atentdsl/primitives/{family}/{kind}.py`"]

@@ -1,7 +1,7 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 69fb15681bff4b95fee6442a1f67627a8d9993d176208d0136707923f4a103ca
+sha256 of the recipe's values: bef36389ac757c1d400ca87228271c9133ea174dc4b89c7859236ca9c8370196
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -24,6 +24,7 @@ NAME = "atent_l2"  # atent_l2.toml:6
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
@@ -101,7 +102,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -110,17 +111,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:7 [data]                              Alg. 1, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: gaussian_ball                           atent_l2.toml:17 [sampler.start]               Alg. 1, line 4
     z = gaussian_ball(x, rng.normal("attack.start", x), START_RADIUS)
 

@@ -1,7 +1,7 @@
 """atent_l2_literal: one training step, as its recipe says.
 
 Compiled from atent_l2_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 6f19b46e1a78d7d000c67526b72bad7d5da3f61740cd253dbbaf1009dfb0d76c
+sha256 of the recipe's values: 6cbfcd056db72f870c9aff5e7e59845d923eb563a2c1b94f2adffb17c156b43e
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -24,6 +24,7 @@ NAME = "atent_l2_literal"  # atent_l2_literal.toml:7
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
@@ -75,7 +76,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -84,17 +85,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:7 [data]                              Alg. 1, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: gaussian                                atent_l2_literal.toml:19 [sampler.start]       Alg. 1, line 4
     z = gaussian(x, rng.normal("attack.start", x), START_SD)
 

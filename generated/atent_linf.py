@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 710f8c67cfed97b9a9087fc225210c3ed66cc249f4429b0ea0772a98c29c9f04
+sha256 of the recipe's values: 832b336a935f106d574e39ae3011c657a8209cdd762cf60a880e3bab95bf4791
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -24,6 +24,7 @@ NAME = "atent_linf"  # atent_linf.toml:6
 SEED = 0  # default
 DATA = "digits"  # atent_linf.toml:9
 BATCH = 64  # atent_linf.toml:10
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
@@ -90,7 +91,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -99,17 +100,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 atent_linf.toml:8 [data]                       Alg. 2, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: corner                                  atent_linf.toml:20 [sampler.start]             Alg. 2, line 4
     z = corner(x, rng.normal("attack.start", x), START_RADIUS)
 

@@ -1,7 +1,7 @@
 """atent_linf_literal: one training step, as its recipe says.
 
 Compiled from atent_linf_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 88af1e7a54a57fba7ee12de5c65c0fbb0e7e9b73f6f05de84176178833d83538
+sha256 of the recipe's values: 8083af5b2da5cd8989b3bad186be77c2fa8429d192aea5c2147b1472996d8b8e
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -24,6 +24,7 @@ NAME = "atent_linf_literal"  # atent_linf_literal.toml:7
 SEED = 0  # default
 DATA = "digits"  # atent_linf.toml:9
 BATCH = 64  # atent_linf.toml:10
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
@@ -81,7 +82,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -90,17 +91,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 atent_linf.toml:8 [data]                       Alg. 2, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: gaussian                                atent_linf_literal.toml:16 [sampler.start]     Alg. 2, line 4
     z = gaussian(x, rng.normal("attack.start", x), START_SD)
 

@@ -1,7 +1,7 @@
 """fgsm_rs: one training step, as its recipe says.
 
 Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 5392c84b68c99a8c615c01a48960d01f0da55c8c550452271e826215e69642bb
+sha256 of the recipe's values: aaa80a596e263640a26f9eb8f73078d5e1d81778c0588fd1fec418671fa16e79
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes:
@@ -24,6 +24,7 @@ NAME = "fgsm_rs"  # fgsm_rs.toml:6
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
@@ -88,7 +89,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -97,17 +98,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 5 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: uniform                                 pgd_at_linf.toml:13 [sampler.start]            Alg. 4, line 4
     z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
     # project: linf_ball                             pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8

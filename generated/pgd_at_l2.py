@@ -1,7 +1,7 @@
 """pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 0edf8eab7ddf4db680cf5321e33a1b7e5c4f84d97e3861bf5a8665e35f6d7de7
+sha256 of the recipe's values: 231ccba8f949e114897d3a159962c7beffba8facb8417f542ad46701c5b75a22
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
@@ -24,6 +24,7 @@ NAME = "pgd_at_l2"  # pgd_at_l2.toml:5
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
@@ -95,7 +96,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -104,17 +105,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 23 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: radial                                  pgd_at_l2.toml:13 [sampler.start]              Alg. 4, line 4
     z = radial(x, rng.normal("attack.start", x), rng.uniform("attack.start", x), START_RADIUS)
     # project: l2_ball                               pgd_at_l2.toml:23 [sampler.projection]         Alg. 4, line 8

@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: cb85e46a999cddb56b25c26e270b955382a9db6708421db768a47a8a2e8e0732
+sha256 of the recipe's values: 06af0d85d73368796b2d5ea0fd99a9618dd23efb56e0dede05ffcb7e8c41cb3e
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -24,6 +24,7 @@ NAME = "sgd"  # sgd.toml:5
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
@@ -55,7 +56,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -64,17 +65,22 @@ def learning_rate(epoch, step):
     return cosine(epoch, LR_START, LR_END, LR_LENGTH)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 3 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:7 [data]
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # the signal's gradient in the weights           default [objective]
     signal += weight_gradient(model, x, y, cross_entropy, rng, weight=1.0 / n)
 

@@ -6,10 +6,31 @@ import sys
 from importlib import import_module
 from typing import Any
 
+import attrs
+
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Part
 from atentdsl.recipe import shipped
+from atentdsl.recipe.grammar import field
 from atentdsl.recipe.tables import Installed
+
+
+@attrs.frozen
+class Parameter:
+    """A key that a kind takes.
+
+    Attributes:
+        name: as it is written; of an inner table with the table's own, `momentum.mu`.
+        what: what it stands for.
+        default: what holds where it is not given; None where it has to be.
+        schedulable: whether a schedule may stand in place of the number.
+    """
+
+    name: str
+    what: str
+    default: str | None
+    schedulable: bool
+
 
 OTHERS = {"recipes": "The shipped recipes.", "datasets": "Data sets.", "models": "Networks."}
 
@@ -43,9 +64,14 @@ def kind_text(family: str, kind: str) -> str:
     """A kind's documentation and parameters."""
     primitive = registry.primitive(family, kind)
     lines = [f"{kind}, of {family}", "", documentation(family, kind)]
-    rows = _parameters(primitive.parameters)
-    if rows:
-        lines += ["", "parameters:", *rows]
+    found = parameters(primitive.parameters)
+    if found:
+        width = max(14, *(len(parameter.name) for parameter in found))
+        lines += ["", "parameters:"]
+    for parameter in found:
+        default = "required" if parameter.default is None else f"default {parameter.default}"
+        note = f"{default}; a number or a schedule" if parameter.schedulable else default
+        lines.append(f"    {parameter.name:<{width}} {parameter.what} ({note})")
     return "\n".join([*lines, ""])
 
 
@@ -64,16 +90,24 @@ def _first_line(family: str, kind: str) -> str:
     return documentation(family, kind).splitlines()[0]
 
 
-def _parameters(table: type[Part]) -> list[str]:
-    rows = []
-    for name, field in table.model_fields.items():
+def parameters(table: type[Part], around: str = "") -> list[Parameter]:
+    """What a table takes apart from its `kind`, each key of an inner table after the table itself."""
+    found = []
+    for name, info in table.model_fields.items():
         if name == "kind":
             continue
-        default: Any = "required" if field.is_required() else field.get_default(call_default_factory=True)
-        shown = default if field.is_required() else f"default {_shown(default)}"
-        rows.append(f"    {name:<14} {field.description or ''} ({shown})")
-    return rows
+        shape = field(table, name)
+        default = None if info.is_required() else _shown(info.get_default(call_default_factory=True))
+        schedulable = shape.schedules is not None or bool(shape.slot and shape.slot.number)
+        found.append(Parameter(around + name, shape.description, default, schedulable))
+        if shape.model is not None:
+            found += parameters(shape.model, f"{around}{name}.")
+    return found
 
 
 def _shown(value: Any) -> str:
-    return str(getattr(value, "kind", None) or ("its table's defaults" if isinstance(value, Part) else value))
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(getattr(value, "kind", None) or ("its own defaults" if isinstance(value, Part) else value))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from atentdsl.codegen.literals import assignment, file_name
+from atentdsl.codegen.literals import LINE, assignment, file_name
 from atentdsl.codegen.sources import Sources
 from atentdsl.codegen.statements import Statements
+from atentdsl.codegen.terms import Terms
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
-from atentdsl.plan.operations import Goal, Update
+from atentdsl.plan.operations import Goal, Scheduled, Update
 from atentdsl.recipe import Recipe
 from atentdsl.recipe.tables import SCHEMA
 from atentdsl.version import __version__
@@ -53,12 +54,11 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
         "provenance": _provenance(recipe, history),
         "body": "\n".join(written.lines),
         "units": units(plan),
-        "counts": any("/ n" in line for line in written.lines if not line.lstrip().startswith("#")),
     }
     if goal == "train":
         parts |= _training(recipe, plan, written)
-    sources = Sources(written.functions)
-    parts["constants"] = "\n".join(written.constants.lines())
+    sources = Sources(written.terms.functions)
+    parts["constants"] = "\n".join(written.terms.constants.lines())
     parts["functions"] = "\n\n\n".join(sources.functions.values())
     parts["imports"] = _imports(sources.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
@@ -92,20 +92,26 @@ def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
 
 
 def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]:
+    """What surrounds a step: the optimizer, and the numbers that it runs by in an epoch and at a step."""
     update = next(o for o in plan.flat() if isinstance(o, Update))
-    take = plan.operations[0]
-    rate = written.call(update.rate, update.origin, t="epoch" if update.over == "epochs" else "step")
-    optimizer = written.call(update.optimizer, update.origin, parameters="parameters", lr="learning_rate(1, 1)")
+    path, terms = update.origin.path, written.terms
+    rate = terms.number("LR", update.rate, (*path, "lr"), None, clock="")
+    numbers = dict(update.optimizer.arguments)
+    texts = {name: terms.number(name.upper(), value, (*path, name), None, "") for name, value in numbers.items()}
+    changing = {name: text for name, text in texts.items() if isinstance(numbers[name], Scheduled)}
+    settings = {"lr": "learning_rate(epoch, step)", **changing}
+    first = {name: f'settings(1, 1)["{name}"]' if name in changing else text for name, text in texts.items()}
+    bound = {"parameters": "parameters", "lr": "learning_rate(1, 1)", **first}
+    optimizer = ", ".join(bound[name] for name in update.optimizer.asks)
     return {
         "rate": rate,
-        "optimizer": optimizer,
-        "settings": "\n".join(_settings(recipe, written)),
-        "batch_comment": written.comment(take.origin).strip(),
-        "update_comment": written.comment(update.origin).strip(),
+        "optimizer": f"{terms.function(update.optimizer.function)}({optimizer})",
+        "optimizer_settings": ", ".join(f'"{name}": {text}' for name, text in settings.items()),
+        "settings": "\n".join(_settings(recipe, terms)),
     }
 
 
-def _settings(recipe: Recipe, written: Statements) -> list[str]:
+def _settings(recipe: Recipe, terms: Terms) -> list[str]:
     """What the training loop reads: the recipe's tables that are no part of a step."""
     optimizer: Any = recipe.optimizer
     rows: list[tuple[str, Any, tuple[str, ...]]] = [
@@ -113,6 +119,7 @@ def _settings(recipe: Recipe, written: Statements) -> list[str]:
         ("SEED", recipe.header.seed, ("recipe", "seed")),
         ("DATA", recipe.data.name, ("data", "name")),
         ("BATCH", recipe.data.batch, ("data", "batch")),
+        ("REPEAT", recipe.data.repeat, ("data", "repeat")),
         ("AUGMENT", tuple(recipe.data.augment), ("data", "augment")),
         ("VALIDATION", recipe.data.validation, ("data", "validation")),
         ("MODEL", recipe.model.name, ("model", "name")),
@@ -120,7 +127,7 @@ def _settings(recipe: Recipe, written: Statements) -> list[str]:
         ("PRECISION", recipe.compile.precision, ("compile", "precision")),
         ("SELECT", recipe.evaluate.select, ("evaluate", "select")),
     ]
-    return [assignment(name, value, written.place(path)) for name, value, path in rows]
+    return [assignment(name, value, terms.place(path)) for name, value, path in rows]
 
 
 def _imports(needed: set[str], runtime: set[str]) -> str:
@@ -130,8 +137,16 @@ def _imports(needed: set[str], runtime: set[str]) -> str:
     third = sorted((line for line in needed if "torch" in line), key=lambda line: (line.startswith("from "), line))
     blocks = ["\n".join([*plain_, *from_]), "\n".join(third)]
     if runtime:
-        blocks.append(f"from atentdsl.runtime import {', '.join(sorted(runtime))}")
+        blocks.append(_from_runtime(sorted(runtime)))
     return "\n\n".join(block for block in blocks if block)
+
+
+def _from_runtime(names: list[str]) -> str:
+    """The import of these names; one a line where they are too long for one."""
+    line = f"from atentdsl.runtime import {', '.join(names)}"
+    if len(line) <= LINE:
+        return line
+    return "\n".join(["from atentdsl.runtime import (", *(f"    {name}," for name in names), ")"])
 
 
 def _tidy(text: str) -> str:

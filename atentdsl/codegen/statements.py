@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
-from atentdsl.codegen.constants import Constants
-from atentdsl.codegen.literals import file_name
+from atentdsl.codegen.names import Names
+from atentdsl.codegen.terms import Terms
 from atentdsl.plan.operations import (
+    Anchor,
     Call,
+    Carry,
+    Clear,
+    Displace,
     Evaluate,
     Frozen,
+    Gather,
+    Hold,
     Keep,
+    Load,
     Move,
     Operation,
     Origin,
     Plan,
     Project,
+    PutAside,
+    Recall,
     Repeat,
+    Restore,
     Start,
     Take,
     Update,
+    Worst,
 )
+from atentdsl.primitives.kernel import accumulated, look_ahead
+from atentdsl.primitives.tensors import unit_l1
 from atentdsl.recipe import Recipe
 
 INDENT = "    "
-LONGEST_NAME = 23  # of a file in a comment: with a line below 10,000, the widest comment has 120 characters
-# How a constant is called: what precedes the parameter's name, by the family of the primitive.
-PREFIX = {"starts": "START_", "objectives": "OBJECTIVE_", "targets": "TARGET_", "schedules": "LR_"}
 
 
 class Statements:
@@ -37,168 +45,265 @@ class Statements:
 
     Attributes:
         lines: the statements so far, indented by one level.
-        constants: what they refer to.
-        functions: the primitives' functions they call.
+        terms: their constants, and the functions they call.
         runtime: the names they need from `atentdsl.runtime`.
     """
 
     def __init__(self, recipe: Recipe, plan: Plan) -> None:
         self.lines: list[str] = []
-        self.constants = Constants()
-        self.functions: list[Callable[..., Any]] = []
+        self.terms = Terms(recipe)
         self.runtime: set[str] = set()
-        self._recipe, self._goal = recipe, plan.goal
-        moved = any(isinstance(o, Start | Move) for o in plan.flat())
-        self._point = "z" if moved else "x"
+        self._goal = plan.goal
+        self._names = Names(plan)
         self._followed = _moves_whose_old_point_is_read(plan)
-        if moved and not any(isinstance(o, Start) for o in plan.flat()):
-            self._write(1, "z = x")
+        self._layered = {o.sampler for o in plan.flat() if isinstance(o, Move) and _is_layered(o.drift)}
+        self._momentum = {o.sampler for o in plan.flat() if isinstance(o, Start) and o.momentum}
+        self._counts = any(
+            (isinstance(o, Evaluate) and o.wants == "weights") or (isinstance(o, Move) and o.batch_mean)
+            for o in plan.flat()
+        )
+        self._aside: list[str] = []
+        self._coefficients: list[str] = []  # the loops' variables, innermost last
+        self._indices: list[str] = []
+        if plan.goal == "draw" and self._counts:
+            self._write(1, "n = len(x)")
         self._block(plan.operations, 1)
-
-    def call(self, call: Call, origin: Origin, **tensors: str) -> str:
-        """The text of a call: tensors by their names, numbers by their constants."""
-        function = call.function
-        self.functions.append(function)
-        numbers = dict(call.arguments)
-        arguments = []
-        for name in inspect.signature(function).parameters:
-            if name in numbers:
-                arguments.append(self._constant(call, name, numbers[name], origin))
-            else:
-                arguments.append(tensors[name])
-        return f"{function.__name__}({', '.join(arguments)})"
 
     def comment(self, origin: Origin, depth: int = 1) -> str:
         """What a block does, the recipe's line and table that ask for it, and the paper's line."""
         table = ".".join(str(key) for key in origin.path if isinstance(key, str))
         says = f"{INDENT * depth}# {origin.says}"
-        return f"{says:<52} {f'{self.place(origin.path)} [{table}]':<46} {origin.paper}".rstrip()
-
-    def place(self, path: Sequence[str | int], key: str | None = None) -> str:
-        """`file:line`, where the recipe says this; `default` where it does not."""
-        span = self._recipe.places.get((*path, key) if key else tuple(path))
-        if span is None:
-            return "default"
-        if span.file.startswith("--set "):
-            return "--set"
-        return f"{file_name(span.file, LONGEST_NAME)}:{span.line}"
-
-    def _constant(self, call: Call, name: str, value: Any, origin: Origin) -> str:
-        prefix = f"{call.kind.upper()}_" if call.family == "projections" else PREFIX.get(call.family, "")
-        path: tuple[str | int, ...] = origin.path
-        if call.family == "couplings":
-            path = ("sampler", 0, "target", "coupling")
-        if call.family == "schedules":
-            path = (*origin.path, "lr")
-            if not any(place[:-1] == path for place in self._recipe.places):
-                return self.constants.name(f"{prefix}{name.upper()}", value, self.place(path))  # a number alone
-        return self.constants.name(f"{prefix}{name.upper()}", value, self.place(path, name))
+        return f"{says:<52} {f'{self.terms.place(origin.path)} [{table}]':<46} {origin.paper}".rstrip()
 
     def _block(self, operations: Sequence[Operation], depth: int) -> None:
         for operation in operations:
-            if depth == 1 and self.lines and isinstance(operation, Repeat | Frozen):
+            if depth == 1 and self.lines and isinstance(operation, Repeat | Frozen | Anchor | Restore | Update):
                 self.lines.append("")
             match operation:
-                case Take() | Update():
-                    pass  # the template's first and last lines
-                case Start(call=call, stream=stream):
-                    self._comment(depth, operation.origin)
-                    drawn = self._draw(call, stream, "x")
-                    self._write(depth, f"z = {self.call(call, operation.origin, anchor='x', **drawn)}")
-                case Evaluate():
-                    self._evaluate(operation, depth)
-                case Move():
-                    self._move(operation, depth)
-                case Project(call=call):
-                    self._comment(depth, operation.origin)
-                    self._write(depth, f"z = {self.call(call, operation.origin, z='z', old='old', anchor='x')}")
-                case Keep(coefficient=c):
-                    self._comment(depth, operation.origin)
-                    self._write(depth, f"points.append(({self._point}, {self._coefficient(c)}))")
                 case Frozen(body=body):
-                    self.runtime.add("weights_frozen")
+                    self._call_runtime("weights_frozen")
                     self._write(depth, "with weights_frozen(model):")
                     self._block(body, depth + 1)
-                case Repeat(count=count, body=body, coefficients=coefficients):
-                    self._loop(count, body, coefficients, depth)
+                case Repeat():
+                    self._loop(operation, depth)
+                case Take() if self._goal == "draw":
+                    pass  # the batch is given
+                case _:
+                    self.lines.append(self.comment(operation.origin, depth))
+                    for line in self._statements(operation):
+                        self._write(depth, line)
 
-    def _loop(self, count: int, body: Sequence[Operation], coefficients: Sequence[Fraction], depth: int) -> None:
-        if coefficients:
-            values = tuple(float(c) for c in coefficients)
-            name = self.constants.name("COEFFICIENTS", values, self.place(("sampler", 0, "averaging")))
-            self._write(depth, f"for c in {name}:")
+    def _loop(self, loop: Repeat, depth: int) -> None:
+        k, c = ("" if over else name for over, name in ((loop.first is None, "k"), (not loop.coefficients, "c")))
+        k = f"{k}_{len(self._indices) + 1}" if k and self._indices else k
+        c = f"{c}_{len(self._coefficients) + 1}" if c and self._coefficients else c
+        if c:
+            values = tuple(float(value) for value in loop.coefficients)
+            over = self.terms.name("COEFFICIENTS", values, (*_turns(loop)[:2], "averaging"))
+            over, variables = (f"enumerate({over}, start={loop.first})", f"{k}, {c}") if k else (over, c)
         else:
-            turns = self.constants.name("TURNS", count, self.place(("sampler", 0, "moves")))
-            self._write(depth, f"for _ in range({turns}):")
-        self._block(body, depth + 1)
+            turns = self.terms.name("TURNS", loop.count, _turns(loop))
+            first = f"{loop.first}, {loop.first} + " if loop.first else ""
+            over, variables = f"range({first}{turns})", k or "_"
+        self._write(depth, f"for {variables} in {over.replace(', start=0', '')}:")
+        self._coefficients += [c] if c else []
+        self._indices += [k] if k else []
+        self._block(loop.body, depth + 1)
+        self._coefficients = self._coefficients[:-1] if c else self._coefficients
+        self._indices = self._indices[:-1] if k else self._indices
 
-    def _evaluate(self, operation: Evaluate, depth: int) -> None:
-        self._comment(depth, operation.origin)
-        loss = operation.loss.function
-        self.functions.append(loss)
+    def _statements(self, operation: Operation) -> list[str]:
+        name = getattr(operation, "sampler", "")
+        of, own = self._names.of, self._names.own
+        z, w = (of(name), of(f"{name}.anchor")) if name else ("", "")
+        match operation:
+            case Take():
+                return ["x, y = next(batches)", *(["n = len(x)"] if self._counts else [])]
+            case Anchor():
+                self._call_runtime("weights")
+                lines = [f"{w} = weights(model)"]
+                if name in self._layered:
+                    self._call_runtime("weight_shapes")
+                    lines.append("shapes = weight_shapes(model)")
+                return lines
+            case Start():
+                return self._start(operation)
+            case Load():
+                self._call_runtime("set_weights")
+                return [f"set_weights(model, {z}, rng)"]
+            case Evaluate():
+                return [self._evaluate(operation)]
+            case PutAside():
+                self._call_runtime("put_aside")
+                self._aside.append(name)
+                return [f"{own('aside', name)} = put_aside(model)"]
+            case Gather():
+                self._call_runtime("gathered")
+                self._aside.pop()
+                return [f"g = gathered(model, {own('aside', name)})"]
+            case Move():
+                return self._move(operation)
+            case Project(call=call, anchor=anchor, index=index):
+                tensors = {"z": z, "old": "old", "anchor": of(anchor)}
+                return [f"{z} = {self._call(call, operation.origin, index, **tensors)}"]
+            case Displace(coefficient=c, gain=gain):
+                self._call_runtime("displacement_gradient")
+                path = (*operation.origin.path, "gain")
+                factor = "" if gain == 1 else f"{self.terms.number('GAIN', gain, path, None)} * "
+                weight = f"{factor}{self._coefficient(c, operation.origin)}"
+                return [f"{self._added()}displacement_gradient(model, {w}, {z}, weight={weight})"]
+            case Clear(shelf=shelf):
+                return [f"{own(shelf, name)} = {'None' if shelf == 'worst' else '[]'}"]
+            case Hold(shelf=shelf):
+                return [f"{own(shelf, name)}.append({z})"]
+            case Worst():
+                self._call_runtime("worse")
+                worst, candidates = own("worst", name), own("candidates", name)
+                return [f"{worst} = worse({worst}, {candidates}, losses)"]
+            case Recall(shelf=shelf, index=index):
+                points = f"{own(shelf, name)}{'.points' if shelf == 'worst' else ''}"
+                return [f"{z} = {points}[{self._indices[-1] if index == 'loop' else index}]"]
+            case Keep(at=at, coefficient=c):
+                return [f"drawn.append(({of(at)}, {self._coefficient(c, operation.origin)}))"]
+            case Carry(anchor=anchor):
+                return [f'state["{name}.carry"] = {z} - {of(anchor)}']
+            case Update():
+                return ["optimizer.step()"]
+            case Restore(how=how):
+                self.runtime |= {"set_weights"} | ({"weights"} if how == "subtract" else set())
+                restored = w if how == "anchor" else f"weights(model) - ({z} - {w})"
+                return [f"set_weights(model, {restored}, rng)"]
+        raise AssertionError(f"{type(operation).__name__} has no statement")
+
+    def _start(self, start: Start) -> list[str]:
+        z, anchor = self._names.of(start.sampler), self._names.of(start.anchor)
+        lines = [f"{self._velocity(start.sampler)} = 0.0"] if start.momentum else []
+        if start.call is None:
+            return [f"{z} = {anchor}", *lines]
+        tensors = self._draw(start.call, start.stream, anchor) | {"anchor": anchor}
+        if "carried" in start.call.asks:
+            self._call_runtime("carried")
+            tensors["carried"] = f'carried(state, "{start.sampler}.carry", {anchor})'
+        return [f"{z} = {self._call(start.call, start.origin, None, **tensors)}", *lines]
+
+    def _evaluate(self, operation: Evaluate) -> str:
+        loss = self.terms.function(operation.loss.function)
+        arguments = f"model, {self._names.of(operation.at)}, y, {loss}, rng"
+        mode = f'mode="{operation.mode}"'
         if operation.wants == "input":
-            self.runtime.add("input_gradient")
-            arguments = f'model, {self._point}, y, {loss.__name__}, rng, mode="{operation.mode}"'
-            self._write(depth, f"g = input_gradient({arguments})")
-            return
-        self.runtime.add("weight_gradient")
-        weight = f"{self._coefficient(operation.coefficient)} / n"
-        arguments = f"model, {self._point}, y, {loss.__name__}, rng, weight={weight}"
-        self._write(depth, f"signal += weight_gradient({arguments})")
+            self._call_runtime("input_gradient")
+            return f"g = input_gradient({arguments}, {mode})"
+        if operation.wants == "loss":
+            self._call_runtime("example_losses")
+            return f"losses = example_losses({arguments}, {mode})"
+        self._call_runtime("weight_gradient")
+        weight = f"{self._coefficient(operation.coefficient, operation.origin)} / n"
+        mode = "" if operation.mode == "train" else f", {mode}"
+        return f"{self._added()}weight_gradient({arguments}, weight={weight}{mode})"
 
-    def _move(self, move: Move, depth: int) -> None:
-        self._comment(depth, move.origin)
-        drift = "g"
+    def _added(self) -> str:
+        """Whether a gradient is the signal's, which is added up, or a target's."""
+        return "" if self._aside else "signal += "
+
+    def _move(self, move: Move) -> list[str]:
+        z, anchor = self._names.of(move.sampler), self._names.of(move.anchor)
+        target = (*move.origin.path[:2], "target")
+        lines: list[str] = []
+        g = "g"
         if move.scale != 1:
-            path = ("sampler", 0, "target")
-            drift = f"{self.constants.name('BETA', move.scale, self.place(path, 'beta'))} * {drift}"
-        if move.batch_mean:
-            drift = f"{drift} / n"
-        pull = f" + {self.call(move.coupling, move.origin, z='z', anchor='x')}" if move.coupling else ""
-        if move.covers == "energy" and move.pull == "time":
-            drift += pull
+            g = f"{self.terms.number('BETA', move.scale, (*target, 'beta'), self._index(move.index))} * g"
+        g = f"-{g}" if move.descend else g
+        g = f"{g} / n" if move.batch_mean else g
+        if move.momentum:
+            g = self._with_momentum(move, g, lines)
+        origin = Origin((*target, "coupling"), "")
+        pull = f" + {self._call(move.coupling, origin, move.index, z=z, anchor=anchor)}" if move.coupling else ""
+        drift = g + (pull if move.covers == "energy" and move.pull == "time" else "")
         if move.drift:
-            drift = self.call(move.drift, move.origin, g=drift)
-        if move.covers == "loss" and move.pull == "time":
-            drift += pull
+            drift = self._call(move.drift, move.origin, None, g=drift, anchor=anchor, shapes="shapes")
+        drift += pull if move.covers == "loss" and move.pull == "time" else ""
         if id(move) in self._followed:
-            self._write(depth, "old = z")
-        if drift != "g":
-            self._write(depth, f"drift = {drift}")
-        drawn = self._draw(move.kernel, move.stream, "z")
-        tensors = {"z": "z", "drift": "g" if drift == "g" else "drift", **drawn}
-        proposal = self.call(move.kernel, move.origin, **tensors)
-        self._write(depth, f"z = {proposal}{pull if move.pull == 'move' else ''}")
+            lines.append(f"old = {z}")
+        if not drift.isidentifier():
+            lines.append(f"drift = {drift}")
+            drift = "drift"
+        tensors = {"z": z, "drift": drift, **self._draw(move.kernel, move.stream, z)}
+        proposal = self._call(move.kernel, move.origin, move.index, **tensors)
+        return [*lines, f"{z} = {proposal}{pull if move.pull == 'move' else ''}"]
+
+    def _with_momentum(self, move: Move, g: str, lines: list[str]) -> str:
+        """The direction after the momentum; the statements that it takes join the lines."""
+        assert move.momentum is not None, "asked for by the caller"
+        momentum, velocity = move.momentum, self._velocity(move.sampler)
+        mu = self.terms.number("MU", momentum.mu, (*move.origin.path, "momentum", "mu"), self._index(move.index))
+        if momentum.normalise == "l1":
+            g = f"{self.terms.function(unit_l1)}({g})"
+        if momentum.nesterov and g != "g":
+            lines.append(f"g = {g}")
+            g = "g"
+        lines.append(f"{velocity} = {self.terms.function(accumulated)}({velocity}, {g}, {mu})")
+        return f"{self.terms.function(look_ahead)}(g, {velocity}, {mu})" if momentum.nesterov else velocity
+
+    def _velocity(self, sampler: str) -> str:
+        """The momentum's variable: with the sampler's name where several have one, of whatever space."""
+        return "velocity" if self._momentum == {sampler} else f"velocity_{sampler}"
 
     def _draw(self, call: Call, stream: str, like: str) -> dict[str, str]:
         names = {"normal": "xi", "uniform": "u"}
         return {names[law]: f'rng.{law}("{stream}", {like})' for law in call.primitive.draws}
 
-    def _coefficient(self, c: Fraction | str | None) -> str:
+    def _call(self, call: Call, origin: Origin, index: int | str | None, **tensors: str) -> str:
+        return self.terms.call(call, origin, self._index(index), **tensors)
+
+    def _index(self, index: int | str | None) -> str | None:
+        """The number of a move, counted from 1, as a term."""
+        if index == "loop":
+            return f"{self._indices[-1]} + 1"
+        return None if index is None else str(int(index) + 1)
+
+    def _coefficient(self, c: Fraction | str | None, origin: Origin) -> str:
         if not isinstance(c, Fraction):
-            return "c"
+            return self._coefficients[-1]
         if c == 1:
             return "1.0"
-        return self.constants.name("COEFFICIENT", float(c), self.place(("sampler", 0, "averaging")))
+        return self.terms.name("COEFFICIENT", float(c), (*origin.path[:2], "averaging"))
 
-    def _comment(self, depth: int, origin: Origin) -> None:
-        self.lines.append(self.comment(origin, depth))
+    def _call_runtime(self, name: str) -> None:
+        self.runtime.add(name)
 
     def _write(self, depth: int, text: str) -> None:
         self.lines.append(f"{INDENT * depth}{text}")
+
+
+def _is_layered(drift: Call | None) -> bool:
+    return drift is not None and "shapes" in drift.asks
+
+
+def _as_written(operations: Sequence[Operation]) -> Iterator[Operation]:
+    """The operations in their order, those of a loop once."""
+    for operation in operations:
+        if isinstance(operation, Frozen | Repeat):
+            yield from _as_written(operation.body)
+        else:
+            yield operation
+
+
+def _turns(loop: Repeat) -> tuple[str | int, ...]:
+    """Where the recipe says how often a loop runs: a chain's restarts, the points of an average, or the moves."""
+    first = next(_as_written(loop.body))
+    if isinstance(first, Recall):
+        return (*first.origin.path[:2], "averaging")
+    sampler = next(o.origin.path[:2] for o in _as_written(loop.body) if o.origin.path[:1] == ("sampler",))
+    return (*sampler, "restarts" if isinstance(first, Start | Clear) else "moves")
 
 
 def _moves_whose_old_point_is_read(plan: Plan) -> set[int]:
     """The moves, by identity, after which a projection reads the point before the move."""
     found: set[int] = set()
     last: Move | None = None
-    for operation in plan.flat():
+    for operation in _as_written(plan.operations):
         if isinstance(operation, Move):
             last = operation
-        elif isinstance(operation, Project) and "old" in _asked(operation.call) and last is not None:
+        elif isinstance(operation, Project) and "old" in operation.call.asks and last is not None:
             found.add(id(last))
     return found
-
-
-def _asked(call: Call) -> set[str]:
-    return set(inspect.signature(call.function).parameters)

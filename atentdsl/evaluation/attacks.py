@@ -101,6 +101,7 @@ def _pgd(recipe: Recipe, name: str, within: Threat) -> Attack:
     }
     values = {**recipe.values(), "sampler": [sampler]}
     values["recipe"] = {**values["recipe"], "name": name}
+    values["optimizer"] = {**values["optimizer"], "restore": "before_update"}  # an attack perturbs no weights
     compiled = generate(load(values, name=name), "draw")
     module = as_module(compiled.text, name)
     return Attack(name, within.norm, radius, steps, step_size, recipe.evaluate.restarts, compiled, module)

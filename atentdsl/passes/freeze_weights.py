@@ -1,7 +1,7 @@
-"""Freeze weights: where only points move, no weight asks for a gradient.
+"""Freeze weights: where only points of data move, no weight asks for a gradient.
 
 Autograd then records no graph for the weights and saves no activation for their gradients. Always legal; preserves
-every bit. Merges neighbouring operations into as few regions as there are gaps between weight evaluations.
+every bit. Merges neighbouring operations into as few regions as there are gaps between what the weights take part in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def apply(plan: Plan) -> Plan:
     result: list[Operation] = []
     run: list[Operation] = []
     for operation in plan.operations:
-        if isinstance(operation, Move | Project) or (isinstance(operation, Evaluate) and operation.wants == "input"):
+        if _of_data(operation):
             run.append(operation)
         else:
             result += [*_region(run), operation]
@@ -40,6 +40,11 @@ def effect(before: Plan, after: Plan) -> str:
     asked = f"{count} evaluation{'s ask' if count > 1 else ' asks'}"
     written = units_as_usually_written(before)
     return f"{asked} for no weight gradient; as usually written {written} units, now {units(after)}"
+
+
+def _of_data(operation: Operation) -> bool:
+    moves = isinstance(operation, Move | Project) and operation.space == "data"
+    return moves or (isinstance(operation, Evaluate) and operation.wants == "input")
 
 
 def _region(run: list[Operation]) -> list[Operation]:

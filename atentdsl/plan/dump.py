@@ -6,18 +6,30 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from atentdsl.plan.operations import (
+    Anchor,
     Call,
+    Carry,
+    Clear,
+    Displace,
     Evaluate,
     Frozen,
+    Gather,
+    Hold,
     Keep,
+    Load,
     Move,
     Operation,
     Plan,
     Project,
+    PutAside,
+    Recall,
     Repeat,
+    Restore,
+    Scheduled,
     Start,
     Take,
     Update,
+    Worst,
 )
 
 
@@ -42,45 +54,88 @@ def _line(operation: Operation) -> str:
     match operation:
         case Take():
             return "take      x, y"
-        case Start(call=call, stream=stream):
-            return f"start     z = {_call(call)}  from {stream}"
-        case Evaluate(wants="input", loss=loss, mode=mode):
-            return f"evaluate  g = input gradient of {loss.kind}, {mode} mode"
-        case Evaluate(loss=loss, mode=mode, coefficient=c):
-            return f"evaluate  weight gradient of {_number(c)} * {loss.kind}, {mode} mode"
+        case Anchor(sampler=name):
+            return f"anchor    {name}.anchor = w"
+        case Start():
+            return f"start     {_start(operation)}"
+        case Load(sampler=name):
+            return f"load      w = {name}"
+        case Evaluate(wants="input", loss=loss, mode=mode, at=at):
+            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode"
+        case Evaluate(wants="weights", loss=loss, mode=mode, at=at, coefficient=c):
+            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
+        case Evaluate(loss=loss, mode=mode, at=at):
+            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode"
+        case PutAside(sampler=name):
+            return f"aside     the gradients gathered, for the target of {name}"
+        case Gather(sampler=name):
+            return f"gather    g = target gradient of {name}"
         case Move():
             return f"move      {_move(operation)}"
-        case Project(call=call):
-            return f"project   z = {_call(call)}"
-        case Keep(coefficient=c):
-            return f"keep      z with weight {_number(c)}"
+        case Project(sampler=name, call=call):
+            return f"project   {name} = {_call(call)}"
+        case Displace(sampler=name, coefficient=c, gain=gain):
+            return f"displace  weight gradient of {_scaled(gain, _number(c))} * |{name}.anchor - {name}|^2 / 2"
+        case Clear(sampler=name, shelf=shelf):
+            return f"clear     {name}.{shelf}"
+        case Hold(sampler=name, shelf=shelf):
+            return f"hold      {name} in {name}.{shelf}"
+        case Worst(sampler=name):
+            return f"worst     {name}.worst = {name}.candidates where the losses are higher"
+        case Recall(sampler=name, shelf=shelf, index=index):
+            return f"recall    {name} = {name}.{shelf}[{'k' if index == 'loop' else index}]"
+        case Keep(at=at, coefficient=c):
+            return f"keep      {at} with weight {_number(c)}"
+        case Carry(sampler=name, anchor=anchor):
+            return f"carry     {name} - {anchor} to the next step"
         case Update():
             return "update    w"
+        case Restore(sampler=name, how="anchor"):
+            return f"restore   w = {name}.anchor"
+        case Restore(sampler=name):
+            return f"restore   w = w - ({name} - {name}.anchor)"
         case Frozen():
             return "frozen    weights ask for no gradient:"
-        case Repeat(count=count, coefficients=coefficients):
+        case Repeat(count=count, coefficients=coefficients, first=first):
             listed = f" with c in {', '.join(map(_number, coefficients))}" if coefficients else ""
-            return f"repeat    {count} times{listed}:"
+            counted = f" with k from {first}" if first is not None else ""
+            return f"repeat    {count} times{listed}{counted}:"
+
+
+def _start(start: Start) -> str:
+    if start.call is None:
+        return f"{start.sampler} = {start.anchor}"
+    drawn = f"  from {start.stream}" if start.call.primitive.draws else ""
+    return f"{start.sampler} = {_call(start.call)} of {start.anchor}{drawn}"
 
 
 def _move(move: Move) -> str:
-    gradient = "g" if move.scale == 1 else f"{move.scale:g} g"
+    name = move.sampler
+    gradient = _scaled(move.scale, "g")
+    gradient = f"-{gradient}" if move.descend else gradient
     gradient = f"{gradient} / n" if move.batch_mean else gradient
+    if move.momentum:
+        kind = "nesterov" if move.momentum.nesterov else "momentum"
+        inner = f"l1({gradient})" if move.momentum.normalise == "l1" else gradient
+        gradient = f"{kind}({inner}, mu={_value(move.momentum.mu)})"
     pull = f" + {_call(move.coupling)}" if move.coupling else ""
     inner = gradient + pull if move.covers == "energy" else gradient
     drift = f"{move.drift.kind}({inner})" if move.drift else inner
     drift += pull if move.covers == "loss" and move.pull == "time" else ""
     moved = _call(move.kernel) + (pull if move.pull == "move" else "")
-    return f"z = {moved}  along {drift}" + (f", noise from {move.stream}" if draws(move.kernel) else "")
+    return f"{name} = {moved}  along {drift}" + (f", noise from {move.stream}" if move.kernel.primitive.draws else "")
 
 
-def draws(call: Call) -> bool:
-    """Whether the call consumes random numbers."""
-    return bool(call.primitive.draws)
+def _scaled(factor: float | Scheduled, text: str) -> str:
+    return text if factor == 1 else f"{_value(factor)} {text}"
 
 
 def _call(call: Call) -> str:
-    return f"{call.kind}({', '.join(f'{name}={value}' for name, value in call.arguments)})"
+    return f"{call.kind}({', '.join(f'{name}={_value(value)}' for name, value in call.arguments)})"
+
+
+def _value(value: object) -> str:
+    return f"{_call(value.call)} over {value.over}" if isinstance(value, Scheduled) else f"{value}"
 
 
 def _number(c: Fraction | str | None) -> str:

@@ -5,15 +5,41 @@ It is written for plainness, not for speed, and shares with the compiled step no
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import lazy_loader
 
-from atentdsl.plan.operations import Call, Evaluate, Keep, Move, Operation, Plan, Project, Start, Take, Update
+from atentdsl.plan.operations import (
+    Anchor,
+    Call,
+    Carry,
+    Clear,
+    Displace,
+    Evaluate,
+    Gather,
+    Hold,
+    Keep,
+    Load,
+    Move,
+    Operation,
+    Plan,
+    Project,
+    PutAside,
+    Recall,
+    Restore,
+    Scheduled,
+    Start,
+    Take,
+    Update,
+    Worst,
+    X,
+)
+from atentdsl.primitives.kernel import accumulated, look_ahead
+from atentdsl.primitives.tensors import unit_l1
 
 torch = lazy_loader.load("torch")
 
@@ -23,7 +49,10 @@ if TYPE_CHECKING:
 
 
 class Draws(Protocol):
-    """Named random streams, each read on from draw to draw."""
+    """Named random streams of one outer step, each read on from draw to draw; and which epoch and step it is."""
+
+    epoch: int
+    step: int
 
     def normal(self, place: str, like: Tensor) -> Tensor:
         """Standard normal numbers of like's shape."""
@@ -37,27 +66,19 @@ class Trace:
     """What one execution went through.
 
     Attributes:
-        points: every point handed on, with its coefficient.
+        points: every point that the weights' gradient was asked for at, with its coefficient: of data
+            `(batch, *input)`, of displaced weights `(1, weights)`.
+        kept: the same of a plan that draws: what it hands on.
         visited: every value z took after a start, a move or a projection.
         gradients: g at every input evaluation.
-        signal: sum of c_k times the mean loss, detached.
+        signal: sum of c_k times the mean loss, and of the displacements; detached.
     """
 
     points: list[tuple[Tensor, float]] = attrs.field(factory=list)
+    kept: list[tuple[Tensor, float]] = attrs.field(factory=list)
     visited: list[Tensor] = attrs.field(factory=list)
     gradients: list[Tensor] = attrs.field(factory=list)
     signal: Tensor | None = None
-
-
-@attrs.define
-class _Registers:
-    x: Any = None
-    y: Any = None
-    z: Any = None
-    old: Any = None
-    g: Any = None
-    masks_at: Any = None
-    masks: Any = None
 
 
 def interpret(
@@ -76,76 +97,213 @@ def interpret(
         optimizer: moves the weights; None for a plan that draws.
         batches: yields x `(batch, *input)` and y `(batch,)`.
         rng: the random streams of this step.
-        state: persists from step to step; no operation uses it yet.
+        state: persists from step to step: what starts carry on.
     """
-    at = _Registers()
-    trace = Trace()
     if optimizer is not None:
         optimizer.zero_grad()
+    execution = _Execution(model, optimizer, batches, rng, state)
     for operation in plan.flat():
-        _execute(operation, at, trace, model, optimizer, batches, rng)
-    return trace
+        execution.execute(operation)
+    return execution.trace
 
 
-def _execute(
-    operation: Operation,
-    at: _Registers,
-    trace: Trace,
-    model: nn.Module,
-    optimizer: Optimizer | None,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    rng: Draws,
-) -> None:
-    match operation:
-        case Take():
-            at.x, at.y = next(batches)
-            at.z = at.x
-        case Start(call=call, stream=stream):
-            at.z = _apply(call, anchor=at.x, **_noise(call, stream, at.x, rng))
-            trace.visited.append(at.z)
-        case Evaluate(wants="input", loss=loss, mode=mode):
-            z = at.z.detach().requires_grad_()
-            total = _losses(model, z, at, loss, mode).sum()
-            (at.g,) = torch.autograd.grad(total, z)
-            trace.gradients.append(at.g)
-        case Evaluate(loss=loss, mode=mode, coefficient=c):
-            assert isinstance(c, Fraction)
-            signal = float(c) * _losses(model, at.z.detach(), at, loss, mode).mean()
+class _Execution:
+    def __init__(self, model: Any, optimizer: Any, batches: Any, rng: Draws, state: dict[str, Any]) -> None:
+        self.model, self.optimizer, self.batches, self.rng, self.state = model, optimizer, batches, rng, state
+        self.trace = Trace()
+        self.points: dict[str, Any] = {}  # registers: the batch, samplers, anchors of weights
+        self.y: Any = None
+        self.g: Any = None
+        self.old: Any = None
+        self.velocity: dict[str, Any] = {}
+        self.losses: Any = None
+        self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
+        self.shelves: dict[tuple[str, str], list[Any]] = {}
+        self.aside: list[list[Any]] = []
+        self.masks: dict[int, tuple[Any, Any]] = {}  # the dropout generator's state at each point, by its identity
+
+    def execute(self, operation: Operation) -> None:
+        name = getattr(operation, "sampler", "")
+        match operation:
+            case Take():
+                self.points[X], self.y = next(self.batches)
+            case Anchor():
+                self.points[f"{name}.anchor"] = self._weights()
+            case Start(anchor=anchor, call=call, stream=stream):
+                z = self.points[anchor]
+                if call is not None:
+                    carried = self.state.get(f"{name}.carry", torch.zeros_like(z))
+                    carried = carried if carried.shape == z.shape else torch.zeros_like(z)
+                    z = self._apply(call, anchor=z, carried=carried, **self._noise(call, stream, z))
+                self.points[name], self.velocity[name] = z, 0.0
+                self.trace.visited.append(z)
+            case Load():
+                self._load(self.points[name])
+            case Evaluate():
+                with _buffers_kept(self.model, operation.mode == "frozen"):
+                    self._evaluate(operation)
+            case PutAside():
+                self.aside.append([p.grad for p in self._parameters()])
+                for p in self._parameters():
+                    p.grad = None
+            case Gather():
+                gathered = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters()]
+                self.g = torch.cat([g.flatten() for g in gathered])[None]
+                for p, g in zip(self._parameters(), self.aside.pop(), strict=True):
+                    p.grad = g
+            case Move():
+                self._move(operation)
+            case Project(call=call, anchor=anchor, index=index):
+                tensors = {"z": self.points[name], "old": self.old, "anchor": self.points[anchor]}
+                self.points[name] = self._apply(call, index=index, **tensors)
+                self.trace.visited.append(self.points[name])
+            case Displace(coefficient=c, gain=gain):
+                assert isinstance(c, Fraction)
+                self._displace(name, float(c) * self._number(gain))
+            case Clear(shelf=shelf):
+                self.shelves[name, shelf] = []
+                if shelf == "worst":
+                    self.worst.pop(name, None)
+            case Hold(shelf=shelf):
+                self.shelves[name, shelf].append(self.points[name])
+            case Worst():
+                self._choose(name)
+            case Recall(shelf=shelf, index=int(index)):
+                self.points[name] = self.shelves[name, shelf][index]
+            case Keep(at=at, coefficient=c):
+                assert isinstance(c, Fraction)
+                self.trace.kept.append((self.points[at], float(c)))
+            case Carry(anchor=anchor):
+                self.state[f"{name}.carry"] = self.points[name] - self.points[anchor]
+            case Update():
+                assert self.optimizer is not None, "a plan that trains needs an optimizer"
+                self.optimizer.step()
+            case Restore(how="anchor"):
+                self._load(self.points[f"{name}.anchor"])
+            case Restore():
+                self._load(self._weights() - (self.points[name] - self.points[f"{name}.anchor"]))
+
+    def _evaluate(self, operation: Evaluate) -> None:
+        loss, mode, point = operation.loss, operation.mode, self.points[operation.at]
+        if operation.wants == "input":
+            z = point.detach().requires_grad_()
+            (self.g,) = torch.autograd.grad(self._losses(z, point, loss, mode).sum(), z)
+            self.trace.gradients.append(self.g)
+        elif operation.wants == "weights":
+            assert isinstance(operation.coefficient, Fraction)
+            signal = float(operation.coefficient) * self._losses(point.detach(), point, loss, mode).mean()
             signal.backward()
-            trace.points.append((at.z, float(c)))
-            trace.signal = signal.detach() + (0 if trace.signal is None else trace.signal)
-        case Move():
-            at.old = at.z
-            pull = _apply(operation.coupling, z=at.z, anchor=at.x) if operation.coupling else 0
-            at.z = _apply(
-                operation.kernel,
-                z=at.z,
-                drift=_drift(operation, at, pull if operation.pull == "time" else 0),
-                **_noise(operation.kernel, operation.stream, at.z, rng),
-            )
-            if operation.pull == "move":
-                at.z = at.z + pull
-            trace.visited.append(at.z)
-        case Project(call=call):
-            at.z = _apply(call, z=at.z, old=at.old, anchor=at.x)
-            trace.visited.append(at.z)
-        case Keep(coefficient=c):
-            assert isinstance(c, Fraction)
-            trace.points.append((at.z, float(c)))
-        case Update():
-            assert optimizer is not None, "a plan that trains needs an optimizer"
-            optimizer.step()
-
-
-def _losses(model: nn.Module, z: Tensor, at: _Registers, loss: Call, mode: str) -> Any:
-    """The loss per example. A point has one dropout mask, so a second evaluation at it draws the same again."""
-    model.train(mode == "train")
-    if mode == "train":  # eval mode draws no mask
-        if at.masks_at is at.z:
-            _set_global_state(z, at.masks)
+            self._hand_on(point, float(operation.coefficient), signal.detach())
         else:
-            at.masks_at, at.masks = at.z, _global_state(z)
-    return loss.function(model(z), at.y)
+            with torch.no_grad():
+                self.losses = self._losses(point, point, loss, mode)
+
+    def _move(self, move: Move) -> None:
+        z, anchor, k = self.points[move.sampler], self.points[move.anchor], move.index
+        pull = self._apply(move.coupling, index=k, z=z, anchor=anchor) if move.coupling else 0
+        g = self._number(move.scale, k) * self.g
+        g = -g if move.descend else g
+        if move.batch_mean:
+            g = g / len(z)
+        if move.momentum:
+            g = unit_l1(g) if move.momentum.normalise == "l1" else g
+            mu = self._number(move.momentum.mu, k)
+            self.velocity[move.sampler] = accumulated(self.velocity[move.sampler], g, mu)
+            velocity = self.velocity[move.sampler]
+            g = look_ahead(g, velocity, mu) if move.momentum.nesterov else velocity
+        inside, outside = (pull, 0) if move.covers == "energy" else (0, pull)
+        if move.pull == "move":
+            inside, outside = 0, 0
+        drift = g + inside
+        if move.drift:
+            drift = self._apply(move.drift, g=drift, anchor=anchor, shapes=[tuple(p.shape) for p in self._parameters()])
+        drift = drift + outside
+        self.old = z
+        z = self._apply(move.kernel, index=k, z=z, drift=drift, **self._noise(move.kernel, move.stream, z))
+        self.points[move.sampler] = z + pull if move.pull == "move" else z
+        self.trace.visited.append(self.points[move.sampler])
+
+    def _displace(self, name: str, weight: float) -> None:
+        away = self.points[f"{name}.anchor"] - self.points[name]
+        at = 0
+        for p in self._parameters():
+            g = weight * away[0, at : at + p.numel()].view_as(p)
+            p.grad = g.clone() if p.grad is None else p.grad + g
+            at += p.numel()
+        self._hand_on(self.points[name], weight, weight / 2 * away.square().sum())
+
+    def _hand_on(self, z: Any, weight: float, signal: Any) -> None:
+        self.trace.points.append((z, weight))
+        if not self.aside:
+            self.trace.signal = signal + (0 if self.trace.signal is None else self.trace.signal)
+
+    def _choose(self, name: str) -> None:
+        candidates, best = self.shelves[name, "candidates"], self.worst.get(name)
+        if best is None:
+            self.worst[name], self.shelves[name, "worst"] = self.losses, list(candidates)
+            return
+        higher = [n for n in range(len(best)) if self.losses[n] > best[n]]
+        self.worst[name] = torch.stack([self.losses[n] if n in higher else best[n] for n in range(len(best))])
+        self.shelves[name, "worst"] = [
+            torch.stack([z[n] if n in higher else kept[n] for n in range(len(best))])
+            for z, kept in zip(candidates, self.shelves[name, "worst"], strict=True)
+        ]
+
+    def _losses(self, z: Any, point: Any, loss: Call, mode: str) -> Any:
+        """The loss per example. A point has one dropout mask, so a second evaluation at it draws the same again."""
+        self.model.train(mode != "eval")
+        if mode == "eval":  # draws no mask
+            return loss.function(self.model(z), self.y)
+        now = _global_state(z)
+        again = id(point) in self.masks
+        if again:
+            _set_global_state(z, self.masks[id(point)][1])
+        else:
+            self.masks[id(point)] = point, now
+        losses = loss.function(self.model(z), self.y)
+        if again:
+            _set_global_state(z, now)
+        return losses
+
+    def _parameters(self) -> list[Any]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def _weights(self) -> Any:
+        """All weights in one row, `(1, weights)`."""
+        return torch.cat([p.detach().flatten() for p in self._parameters()])[None]
+
+    def _load(self, row: Any) -> None:
+        at = 0
+        with torch.no_grad():
+            for p in self._parameters():
+                p.copy_(row[0, at : at + p.numel()].view_as(p))
+                at += p.numel()
+        self.masks = {}  # other weights: every point is another one
+
+    def _number(self, value: Any, index: Any = None) -> Any:
+        if not isinstance(value, Scheduled):
+            return value
+        t = {"epochs": self.rng.epoch, "steps": self.rng.step, "moves": index + 1 if index is not None else None}
+        return value.call.function(t[value.over], **dict(value.call.arguments))
+
+    def _noise(self, call: Call, stream: str, like: Any) -> dict[str, Any]:
+        draw = {"normal": ("xi", self.rng.normal), "uniform": ("u", self.rng.uniform)}
+        return {name: law(stream, like) for name, law in (draw[law] for law in call.primitive.draws)}
+
+    def _apply(self, call: Call, index: Any = None, **tensors: Any) -> Any:
+        """The call's function on the tensors it asks for by name, its numbers at this epoch, step and move."""
+        numbers = {name: self._number(value, index) for name, value in call.arguments}
+        return call.function(**{name: value for name, value in tensors.items() if name in call.asks}, **numbers)
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module, kept: bool) -> Iterator[None]:
+    """After the block the network's buffers are what they were before, if they are to be kept."""
+    before = [buffer.clone() for buffer in model.buffers()] if kept else []
+    yield
+    with torch.no_grad():
+        for buffer, value in zip(model.buffers(), before, strict=False):
+            buffer.copy_(value)
 
 
 def _global_state(z: Tensor) -> Any:
@@ -157,24 +315,3 @@ def _set_global_state(z: Tensor, state: Any) -> None:
         torch.cuda.set_rng_state(state, z.device)
     else:
         torch.set_rng_state(state)
-
-
-def _drift(move: Move, at: _Registers, pull: Any) -> Any:
-    g = move.scale * at.g
-    if move.batch_mean:
-        g = g / len(at.x)
-    if move.covers == "energy":
-        g = g + pull
-    g = _apply(move.drift, g=g) if move.drift else g
-    return g + pull if move.covers == "loss" else g
-
-
-def _noise(call: Call, stream: str, like: Tensor, rng: Draws) -> dict[str, Tensor]:
-    draw = {"normal": ("xi", rng.normal), "uniform": ("u", rng.uniform)}
-    return {name: law(stream, like) for name, law in (draw[law] for law in call.primitive.draws)}
-
-
-def _apply(call: Call, **tensors: Any) -> Any:
-    """The call's function on the tensors it asks for by name."""
-    asked = inspect.signature(call.function).parameters
-    return call.function(**{name: value for name, value in tensors.items() if name in asked}, **dict(call.arguments))

@@ -1,38 +1,55 @@
 """Lowering: a checked recipe becomes the literal plan, which defines it.
 
-For each move: Evaluate the input's gradient at z^k, Move, Project, Evaluate the weights' gradient at z^(k+1) with its
-coefficient; then Update. A point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing.
+Samplers nest, the outermost first. Around data: for each move Evaluate the input's gradient at z^k, Move, Project; each
+point that carries weight goes on to the next sampler, and after the last one to Evaluate the weights' gradient. Around
+weights: all points handed on so far are evaluated at w'^k, later samplers drawn afresh, for the target's gradient; then
+Move, Project, Load; each w'^k that carries weight goes on likewise, or hands on its displacement. Update ends it. A
+point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any
+from itertools import takewhile
+from typing import Any, Literal
 
+import attrs
+
+from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, schedule
 from atentdsl.plan.operations import (
+    Anchor,
     Call,
+    Carry,
+    Clear,
+    Displace,
     Evaluate,
+    Gather,
     Goal,
+    Hold,
     Keep,
+    Load,
+    Mode,
+    Momentum,
     Move,
     Operation,
     Origin,
     Plan,
     Project,
+    PutAside,
+    Recall,
+    Restore,
     Start,
     Take,
     Update,
+    Worst,
+    X,
 )
-from atentdsl.plan.paper import Citations, citations
+from atentdsl.plan.paper import citations
 from atentdsl.plan.verify import verify
-from atentdsl.primitives import registry
-from atentdsl.primitives.primitive import Kinded
 from atentdsl.recipe import Recipe
 
-# Arguments of primitives' functions that are bound to values of the step, never to parameters of the same name.
-TENSORS = frozenset({"z", "old", "anchor", "g", "drift", "xi", "u", "logits", "y", "t", "parameters", "lr"})
+ONE = Fraction(1)
 
 
 def lower(recipe: Recipe, goal: Goal = "train") -> Plan:
@@ -40,129 +57,294 @@ def lower(recipe: Recipe, goal: Goal = "train") -> Plan:
 
     Args:
         recipe: a checked recipe.
-        goal: `train` for an outer step; `draw` for the sampler's points and weights alone.
+        goal: `train` for an outer step; `draw` for the points and weights of its last sampler alone.
     """
-    sampler: Any = recipe.samplers[0] if recipe.samplers else None
-    paper = citations(sampler)
-    operations: list[Operation] = [Take(origin=Origin(("data",), "the next batch", paper.batch))]
-    objective = call("objectives", recipe.objective)
-    if sampler is None:
-        operations.append(_hand_on(goal, Fraction(1), objective, ("objective",), paper, 0))
-    else:
-        operations += _chain(sampler, objective, goal, paper)
-    if goal == "train":
-        operations.append(_update(recipe.optimizer, paper))
-    return verify(Plan(goal, tuple(operations)))
+    return verify(Plan(goal, tuple(_Lowering(recipe, goal).operations)))
 
 
-def call(family: str, part: Kinded) -> Call:
-    """A part of the recipe as a call: reduced to the simplest primitive it equals, its arguments bound by name."""
-    return _call(family, part.kind, part.parameters())
+@attrs.frozen
+class _Points:
+    """The points of data that samplers have handed on so far.
+
+    Attributes:
+        at: the register of the one point, or the sampler on whose shelf they are.
+        weights: the coefficient of each; one for a register.
+        held: whether they are on a shelf.
+    """
+
+    at: str
+    weights: tuple[Fraction, ...] = (ONE,)
+    held: bool = False
 
 
-def _call(family: str, kind: str, parameters: Mapping[str, Any]) -> Call:
-    primitive = registry.primitive(family, kind)
-    simpler = primitive.reduces(parameters)
-    if simpler is not None:
-        return _call(family, *simpler)
-    if primitive.function is None:
-        return Call(family, kind)
-    asked = inspect.signature(primitive.function).parameters
-    numbers = [name for name in asked if name in parameters and name not in TENSORS]
-    bound = tuple((name, _scalar(parameters[name])) for name in numbers)
-    return Call(family, kind, bound)
+# What is done with a point that is handed on: its coefficient and its register.
+Emit = Callable[[Fraction, str], None]
 
 
-def _scalar(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+class _Lowering:
+    """Writes the plan's operations in order."""
 
+    def __init__(self, recipe: Recipe, goal: Goal) -> None:
+        optimizer: Any = recipe.optimizer
+        self.operations: list[Operation] = []
+        self._goal, self._epochs = goal, optimizer.epochs
+        self._samplers: list[Any] = list(recipe.samplers)
+        self._objective = call("objectives", recipe.objective, self._lengths(None))
+        self._papers = [citations(sampler) for sampler in self._samplers] or [citations(None)]
+        self._aside = 0  # how many targets' gradients are being gathered
+        weights = [i for i, sampler in enumerate(self._samplers) if sampler.space == "weights"]
+        later = goal == "train" and optimizer.restore == "after_update"
+        self._kept_perturbed = weights[0] if weights and later else None
+        if not self._first_move_takes(0):
+            self._take(0)
+        self._go_on(0, ONE, _Points(X), "train")
+        if goal == "train":
+            self._update(optimizer)
+        if self._kept_perturbed is not None:
+            self._restore(self._kept_perturbed, "subtract")
 
-def _asks(project: Project) -> set[str]:
-    return set(inspect.signature(project.call.function).parameters)
+    def _first_move_takes(self, i: int) -> bool:
+        """Whether nothing of the step reads a batch before the sampler's first move takes its own."""
+        if self._goal == "draw" or not self._samplers or self._samplers[i].batch == "same":
+            return False
+        return i > 0 or not coefficients(self._samplers[i])[0]
 
+    # The samplers, one inside the other.
 
-def _update(optimizer: Any, paper: Citations) -> Update:
-    numbers = optimizer.lr.parameters()
-    if numbers.get("length", 1) is None:
-        numbers["length"] = optimizer.epochs  # a schedule over epochs ends with training, where nothing else is said
-    origin = Origin(("optimizer",), "update", paper.update)
-    rest = {name: value for name, value in optimizer.parameters().items() if name != "lr"}
-    rate = _call("schedules", optimizer.lr.kind, numbers)
-    return Update(_call("optimizers", optimizer.kind, rest), rate, optimizer.lr.over, origin=origin)
+    def _go_on(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
+        """All samplers from the i-th on, at the current weights: c times the signal is gathered."""
+        if i == len(self._samplers):
+            for weight, at in self._each(points):
+                self._hand_on(i - 1, c * weight, at, self._objective, mode)
+        elif self._samplers[i].space == "weights":
+            self._weights(i, c, points, mode)
+        else:
+            self._data(i, c, points, mode)
 
+    def _each(self, points: _Points) -> Iterator[tuple[Fraction, str]]:
+        """Each point in turn, current in its register, with its weight."""
+        for k, weight in enumerate(points.weights):
+            if points.held:
+                self._add(Recall(points.at, "points", k, origin=self._origin(points.at, "a point handed on")))
+            yield weight, points.at
 
-def _chain(sampler: Any, objective: Call, goal: Goal, paper: Citations) -> list[Operation]:
-    name = sampler.name
-    weights = _coefficients(sampler)
-    start = call("starts", sampler.start)
-    operations: list[Operation] = []
-    if start.primitive.function is not None:
-        origin = Origin(("sampler", 0, "start"), f"start: {start.kind}", paper.start)
-        operations.append(Start(start, f"{name}.start", origin=origin))
-        if getattr(sampler.start, "projected", False):
-            operations += [p for p in _projections(sampler, "start", paper) if "old" not in _asks(p)]
-    if weights[0]:
-        operations.append(_hand_on(goal, weights[0], objective, ("sampler", 0, "averaging"), paper, 0))
-    for k in range(sampler.moves):
-        target = sampler.target
-        says = "the loss's gradient in the point"
-        operations.append(
-            Evaluate(
-                "input",
-                Call("targets", target.loss),
-                sampler.mode,
-                origin=Origin(("sampler", 0, "target"), says, paper.gradient),
-            )
+    def _data(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
+        """The data samplers from the i-th to the next one in weights space, around each point that there is."""
+        group = len(list(takewhile(lambda sampler: sampler.space == "data", self._samplers[i:])))
+        last = self._samplers[i + group - 1].name
+        collected = i + group < len(self._samplers)
+        alone = len(points.weights) == 1 and all(map(_ends_in_its_point, self._samplers[i : i + group]))
+        weights: list[Fraction] = []
+
+        def emit(weight: Fraction, at: str) -> None:
+            if collected and not alone:
+                self._add(Hold(last, "points", origin=self._origin(last, "a point is kept for the weights' sampler")))
+            if collected:
+                weights.append(weight)
+            else:
+                self._hand_on(i + group - 1, c * weight, at, self._objective, mode)
+
+        if collected and not alone:
+            self._add(Clear(last, "points", origin=self._origin(last, "no point yet")))
+        for weight, at in self._each(points):
+            self._chains(i, group, weight, at, emit)
+        if collected:
+            self._go_on(i + group, c, _Points(last, tuple(weights), held=not alone), mode)
+
+    def _chains(self, i: int, group: int, c: Fraction, at: str, emit: Emit) -> None:
+        """The restarts of the i-th sampler around one point of data; `group` data samplers are left, with this one."""
+        sampler = self._samplers[i]
+        after: Emit = emit if group == 1 else lambda weight, z: self._chains(i + 1, group - 1, weight, z, emit)
+        weights = coefficients(sampler)
+        handed = tuple(weight for weight in weights if weight)
+        if sampler.averaging.over_restarts == "mean" or sampler.restarts == 1:
+            for _ in range(sampler.restarts):
+                for k in self._chain(i, at):
+                    if weights[k]:
+                        after(c * weights[k] / sampler.restarts, sampler.name)
+            return
+        self._add(Clear(sampler.name, "worst", origin=self._origin(sampler.name, "no restart yet")))
+        for _ in range(sampler.restarts):
+            self._add(Clear(sampler.name, "candidates", origin=self._origin(sampler.name, "a restart's points")))
+            for k in self._chain(i, at):
+                if weights[k]:
+                    self._add(Hold(sampler.name, "candidates", origin=self._origin(sampler.name, "a point is kept")))
+            loss, origin = Call("targets", sampler.target.loss), self._origin(sampler.name, "the last point's losses")
+            self._add(Evaluate("loss", loss, sampler.mode, sampler.name, origin=origin))
+            self._add(Worst(sampler.name, origin=self._origin(sampler.name, "the worst restart of each example")))
+        for k, weight in enumerate(handed):
+            self._add(Recall(sampler.name, "worst", k, origin=self._origin(sampler.name, "a point handed on")))
+            after(c * weight, sampler.name)
+
+    def _chain(self, i: int, at: str) -> Iterator[int]:
+        """One chain around a point of data: the number of each point when it is the current one."""
+        sampler, paper = self._samplers[i], self._papers[i]
+        self._start(i, at)
+        yield 0
+        for k in range(sampler.moves):
+            loss = Call("targets", sampler.target.loss)
+            origin = Origin(("sampler", i, "target"), "the loss's gradient in the point", paper.gradient)
+            self._add(Evaluate("input", loss, sampler.mode, sampler.name, origin=origin))
+            self._move(i, k, at)
+            yield k + 1
+        self._carry(i, at)
+
+    def _weights(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
+        """The i-th sampler, of weights: its restarts, and what each w'^k that carries weight hands on."""
+        sampler, paper = self._samplers[i], self._papers[i]
+        name, averaging = sampler.name, sampler.averaging
+        weights, displaced = coefficients(sampler), averaging.of == "displacement"
+        anchor = f"{name}.anchor"
+        self._add(Anchor(name, origin=Origin(("sampler", i), "the weights are kept", paper.start)))
+
+        def hand_on(k: int) -> None:
+            weight = c * weights[k] / sampler.restarts
+            if not weight:
+                return
+            if self._goal == "draw" and not self._aside and (i + 1 == len(self._samplers) or displaced):
+                self._add(Keep(name, weight, origin=self._origin(name, "hand the weights on")))
+            elif displaced:
+                origin = Origin(("sampler", i, "averaging"), "the displacement of the weights", paper.average)
+                self._add(Displace(name, weight, number(averaging.gain, self._lengths(i)), origin=origin))
+            else:
+                self._go_on(i + 1, weight, points, mode)
+
+        for restart in range(sampler.restarts):
+            if restart:
+                self._restore(i)
+            self._start(i, anchor)
+            hand_on(0)
+            for k in range(sampler.moves):
+                if sampler.batch == "fresh" and self._goal == "train" and (k or restart or self._first_move_takes(i)):
+                    self._take(i)
+                self._target(i, points)
+                self._move(i, k, anchor)
+                self._add(Load(name, origin=self._origin(name, "the network takes the weights")))
+                hand_on(k + 1)
+            self._carry(i, anchor)
+        if self._kept_perturbed != i:
+            self._restore(i)
+
+    def _target(self, i: int, points: _Points) -> None:
+        """g becomes the gradient in the weights of the i-th sampler's target, at the current weights."""
+        sampler = self._samplers[i]
+        origin = Origin(("sampler", i, "target"), "the target's gradient in the weights", self._papers[i].gradient)
+        self._add(PutAside(sampler.name, origin=origin))
+        self._aside += 1
+        if sampler.target.loss == "signal":
+            self._go_on(i + 1, ONE, points, sampler.mode)
+        else:
+            for weight, at in self._each(points):
+                self._hand_on(i, weight, at, Call("targets", sampler.target.loss), sampler.mode)
+        self._aside -= 1
+        says = "the gradients of before are taken back"
+        self._add(Gather(sampler.name, origin=attrs.evolve(origin, says=says)))
+
+    # The parts of a chain.
+
+    def _start(self, i: int, anchor: str) -> None:
+        sampler = self._samplers[i]
+        start = call("starts", sampler.start, self._lengths(i))
+        moved = start.primitive.function is not None
+        drawn = start if moved and not (start.kind == "carry" and self._goal == "draw") else None  # nothing came before
+        momentum = sampler.kernel is not None and sampler.kernel.momentum is not None and sampler.moves > 0
+        origin = Origin(("sampler", i, "start"), f"start: {start.kind}", self._papers[i].start)
+        stream = f"{sampler.name}.start" if drawn is not None else ""
+        self._add(Start(sampler.name, anchor, sampler.space, drawn, stream, momentum, origin=origin))
+        if moved:
+            if getattr(sampler.start, "projected", False):
+                self._project(i, "start", anchor)
+            if sampler.space == "weights":
+                self._add(Load(sampler.name, origin=self._origin(sampler.name, "the network takes the weights")))
+
+    def _move(self, i: int, k: int, anchor: str) -> None:
+        """One move and the projections after it."""
+        sampler = self._samplers[i]
+        kernel, target, momentum = sampler.kernel, sampler.target, sampler.kernel.momentum
+        drift = Call("drifts", kernel.drift)
+        coupling = call("couplings", target.coupling, self._lengths(i))
+        scale = number(target.beta, self._lengths(i))
+        mu = number(momentum.mu, self._lengths(i)) if momentum else 0.0
+        made = Move(
+            sampler=sampler.name,
+            anchor=anchor,
+            space=sampler.space,
+            kernel=call("kernels", kernel, self._lengths(i)),
+            stream=f"{sampler.name}.noise",
+            scale=scale,
+            descend=target.direction == "descend",
+            batch_mean=target.reduction == "batch_mean",
+            drift=drift if drift.primitive.function is not None else None,
+            coupling=coupling if coupling.primitive.function is not None else None,
+            covers=kernel.covers,
+            pull=getattr(target.coupling, "per", "time"),
+            momentum=Momentum(mu, momentum.nesterov, momentum.normalise) if momentum else None,
+            origin=Origin(("sampler", i, "kernel"), f"move: {kernel.kind}", self._papers[i].move),
         )
-        operations.append(_move(sampler, f"{name}.noise", paper))
-        operations += _projections(sampler, "last" if k == sampler.moves - 1 else "every", paper)
-        if weights[k + 1]:
-            operations.append(_hand_on(goal, weights[k + 1], objective, ("sampler", 0, "averaging"), paper, k + 1))
-    return operations
+        indexed = over_moves(made.kernel, made.coupling, scale, mu)
+        self._add(attrs.evolve(made, index=k if indexed else None))
+        self._project(i, "last" if k == sampler.moves - 1 else "every", anchor, k)
+
+    def _project(self, i: int, moment: str, anchor: str, k: int = 0) -> None:
+        """The projections after the start, after any move, or after the last one, which meets them all."""
+        sampler = self._samplers[i]
+        for j, projection in enumerate(sampler.projection):
+            if moment == "every" and projection.when != "every":
+                continue
+            projected = call("projections", projection, self._lengths(i))
+            if moment == "start" and "old" in projected.asks:
+                continue
+            origin = Origin(("sampler", i, "projection", j), f"project: {projection.kind}", self._papers[i].project)
+            after: Literal["start", "move"] = "start" if moment == "start" else "move"
+            index = k if over_moves(projected) else None
+            self._add(Project(sampler.name, anchor, sampler.space, projected, after, index, origin=origin))
+
+    def _hand_on(self, i: int, c: Fraction, at: str, loss: Call, mode: Mode) -> None:
+        """The point is evaluated for the weights' gradient, or kept where the points themselves are asked for."""
+        paper = self._papers[max(i, 0)]
+        path: tuple[str | int, ...] = ("sampler", i, "averaging") if i >= 0 else ("objective",)
+        if self._goal == "draw" and not self._aside:
+            self._add(Keep(at, c, origin=Origin(path, "hand the point on", paper.average)))
+        else:
+            origin = Origin(path, "the signal's gradient in the weights", paper.average)
+            self._add(Evaluate("weights", loss, mode, at, c, origin=origin))
+
+    # Before and after the samplers.
+
+    def _take(self, i: int) -> None:
+        self._add(Take(origin=Origin(("data",), "the next batch", self._papers[i].batch)))
+
+    def _carry(self, i: int, anchor: str) -> None:
+        """What a start carries on to the next step: the displacement at its chain's end."""
+        sampler = self._samplers[i]
+        if sampler.start.kind == "carry" and self._goal == "train":
+            origin = Origin(("sampler", i, "start"), "the displacement is kept for the next step")
+            self._add(Carry(sampler.name, anchor, origin=origin))
+
+    def _update(self, optimizer: Any) -> None:
+        rate = schedule(optimizer.lr, self._lengths(None))
+        rest = {name: value for name, value in optimizer.parameters().items() if name not in {"lr", "restore"}}
+        made = bound("optimizers", optimizer.kind, rest, self._lengths(None))
+        self._add(Update(made, rate, origin=Origin(("optimizer",), "update", self._papers[-1].update)))
+
+    def _restore(self, i: int, how: Literal["anchor", "subtract"] = "anchor") -> None:
+        says = "the weights are those of before again" if how == "anchor" else "the perturbation is taken away"
+        self._add(Restore(self._samplers[i].name, how, origin=Origin(("sampler", i), says)))
+
+    def _lengths(self, i: int | None) -> dict[str, int]:
+        own = {} if i is None else {"moves": self._samplers[i].moves}
+        return {"epochs": self._epochs, **own}
+
+    def _origin(self, name: str, says: str) -> Origin:
+        i = next(i for i, sampler in enumerate(self._samplers) if sampler.name == name)
+        return Origin(("sampler", i), says)
+
+    def _add(self, operation: Operation) -> None:
+        self.operations.append(operation)
 
 
-def _coefficients(sampler: Any) -> list[Fraction]:
-    averaging = sampler.averaging
-    function = registry.primitive("averaging", averaging.kind).coefficients
-    assert function is not None, f"averaging/{averaging.kind} gives no coefficients"
-    weights: list[Fraction] = function(sampler.moves, **averaging.parameters())
-    return weights
-
-
-def _move(sampler: Any, stream: str, paper: Citations) -> Move:
-    kernel, target = sampler.kernel, sampler.target
-    drift = Call("drifts", kernel.drift)
-    coupling = call("couplings", target.coupling)
-    return Move(
-        kernel=call("kernels", kernel),
-        stream=stream,
-        scale=target.beta if target.direction == "ascend" else -target.beta,
-        batch_mean=target.reduction == "batch_mean",
-        drift=drift if drift.primitive.function is not None else None,
-        coupling=coupling if coupling.primitive.function is not None else None,
-        covers=kernel.covers,
-        pull=getattr(target.coupling, "per", "time"),
-        origin=Origin(("sampler", 0, "kernel"), f"move: {kernel.kind}", paper.move),
-    )
-
-
-def _projections(sampler: Any, moment: str, paper: Citations) -> list[Project]:
-    """The projections after the start, after any move, or after the last one, which meets them all."""
-    return [
-        Project(
-            call("projections", projection),
-            "start" if moment == "start" else "move",
-            origin=Origin(("sampler", 0, "projection", i), f"project: {projection.kind}", paper.project),
-        )
-        for i, projection in enumerate(sampler.projection)
-        if moment != "every" or projection.when == "every"
-    ]
-
-
-def _hand_on(
-    goal: Goal, coefficient: Fraction, objective: Call, path: tuple[str | int, ...], paper: Citations, k: int
-) -> Evaluate | Keep:
-    if goal == "draw":
-        return Keep(coefficient, origin=Origin(path, "hand the point on", paper.average))
-    says = "the signal's gradient in the weights"
-    return Evaluate("weights", objective, "train", coefficient, origin=Origin(path, says, paper.average))
+def _ends_in_its_point(sampler: Any) -> bool:
+    """Whether the sampler hands on one point, the last that its register holds: it needs no shelf."""
+    weights = coefficients(sampler)
+    chains = sampler.restarts if sampler.averaging.over_restarts == "mean" else 1
+    return bool(weights[-1]) and not any(weights[:-1]) and chains == 1

@@ -1,11 +1,14 @@
 """The plan's operations: frozen, few, and all that a defense is made of once it is lowered.
 
-A plan has one current point z and one current gradient g per sampler; operations read and replace them in order. What a
-recipe's line or the paper's line an operation stands for is kept beside it and takes no part in comparisons.
+A plan has one current point z for each sampler, one current gradient g, and the gradients in the weights that have been
+gathered; operations read and replace them in order. An operation names its sampler, and the register that its anchor is
+in: `batch.x`, another sampler, or `NAME.anchor` for weights. What a recipe's line or the paper's line an operation
+stands for is kept beside it and takes no part in comparisons.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
@@ -15,8 +18,11 @@ import attrs
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Primitive
 
-Scalar = float | int | bool | str | tuple[float, ...]
 Goal = Literal["train", "draw"]
+Space = Literal["data", "weights"]
+Mode = Literal["train", "eval", "frozen"]
+X = "batch.x"
+"""The register of the batch; no sampler's name has a point in it."""
 
 
 @attrs.frozen
@@ -53,6 +59,22 @@ class Call:
         assert function is not None, f"{self.family}/{self.kind} is the identity"
         return function
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The names of its function's arguments, in their order."""
+        return tuple(inspect.signature(self.function).parameters)
+
+
+@attrs.frozen
+class Scheduled:
+    """A number that changes: a schedule as a function of the epoch, the outer step or the move, each counted from 1."""
+
+    call: Call
+    over: Literal["epochs", "steps", "moves"]
+
+
+Scalar = float | int | bool | str | tuple[float, ...] | Scheduled
+
 
 def _origin() -> Any:
     return attrs.field(eq=False, repr=False, kw_only=True, default=Origin((), ""))
@@ -60,36 +82,89 @@ def _origin() -> Any:
 
 @attrs.frozen
 class Take:
-    """The next batch becomes x, y; z is x."""
+    """The next batch becomes x, y."""
 
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Anchor:
+    """The network's weights, kept: what the sampler's points start from, are pulled to and are restored to."""
+
+    sampler: str
     origin: Origin = _origin()
 
 
 @attrs.frozen
 class Start:
-    """z becomes the start of a chain around x; `stream` names the draws."""
+    """The sampler's z becomes the start of a chain around its anchor; None starts at the anchor.
 
-    call: Call
-    stream: str
+    Attributes:
+        stream: names the draws.
+        momentum: whether the chain's momentum begins, at zero.
+    """
+
+    sampler: str
+    anchor: str
+    space: Space
+    call: Call | None = None
+    stream: str = ""
+    momentum: bool = False
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Load:
+    """The sampler's z becomes the network's weights."""
+
+    sampler: str
     origin: Origin = _origin()
 
 
 @attrs.frozen
 class Evaluate:
-    """The network at z: the gradient of the summed loss in z becomes g, or that of the signal is added to the weights'.
+    """The network at a point, and what is asked of it there.
 
     Attributes:
-        wants: `input`, or `weights`.
+        wants: `input`: the gradient of the summed loss in the point becomes g. `weights`: the gradient of c times the
+            mean loss in the weights is gathered. `loss`: the losses, without a gradient.
         loss: the per-example loss.
         mode: the network's mode.
-        coefficient: c of the point, for `weights`; `LOOP` inside a `Repeat` that lists them.
+        at: the register of the point: `batch.x`, or a data sampler.
+        coefficient: c of the point, for `weights`; `loop` inside a `Repeat` that lists them.
     """
 
-    wants: Literal["input", "weights"]
+    wants: Literal["input", "weights", "loss"]
     loss: Call
-    mode: Literal["train", "eval"]
+    mode: Mode
+    at: str = X
     coefficient: Fraction | Literal["loop"] | None = None
     origin: Origin = _origin()
+
+
+@attrs.frozen
+class PutAside:
+    """The gradients in the weights gathered so far are put aside: what comes next belongs to the sampler's target."""
+
+    sampler: str
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Gather:
+    """What was gathered since `PutAside` becomes g, and what was put aside is taken back."""
+
+    sampler: str
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Momentum:
+    """A kernel's momentum: its share, Nesterov's look-ahead, and whether gradients join it at l1 length one."""
+
+    mu: float | Scheduled
+    nesterov: bool
+    normalise: Literal["none", "l1"]
 
 
 @attrs.frozen
@@ -99,31 +174,94 @@ class Move:
     Attributes:
         kernel: proposes.
         stream: names the kernel's draws, where it draws.
-        scale: what the loss's gradient is multiplied by: beta, negative to descend.
+        scale: what the loss's gradient is multiplied by: beta.
+        descend: whether it is turned round.
         batch_mean: the loss's gradient is divided by the batch.
         drift: normalises; None is the identity.
-        coupling: pulls towards x; None pulls nothing.
+        coupling: pulls towards the anchor; None pulls nothing.
         covers: what the drift normalises: the loss's gradient, or the energy's.
         pull: whether the kernel's step size multiplies the coupling's pull (`time`), or each move adds it as it is.
+        momentum: of the loss's gradient; None where there is none.
+        index: the move's number, counted from 0, where a number changes over moves; `loop` inside a `Repeat`.
     """
 
+    sampler: str
+    anchor: str
+    space: Space
     kernel: Call
     stream: str
-    scale: float
+    scale: float | Scheduled
+    descend: bool
     batch_mean: bool
     drift: Call | None
     coupling: Call | None
     covers: Literal["loss", "energy"]
     pull: Literal["time", "move"] = "time"
+    momentum: Momentum | None = None
+    index: int | Literal["loop"] | None = None
     origin: Origin = _origin()
 
 
 @attrs.frozen
 class Project:
-    """z becomes its projection, after the start or after a move."""
+    """z becomes its projection, after the start or after a move; `index` as for `Move`."""
 
+    sampler: str
+    anchor: str
+    space: Space
     call: Call
     after: Literal["start", "move"]
+    index: int | Literal["loop"] | None = None
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Displace:
+    """The gradient of gain / 2 * c * ||w - z||^2 in the weights w of the anchor is gathered, z held constant."""
+
+    sampler: str
+    coefficient: Fraction | Literal["loop"]
+    gain: float | Scheduled
+    origin: Origin = _origin()
+
+
+Shelf = Literal["points", "candidates", "worst"]
+"""Where a data sampler's points are kept: all that are handed on, those of one restart, or each example's worst."""
+
+
+@attrs.frozen
+class Clear:
+    """The sampler's shelf is emptied."""
+
+    sampler: str
+    shelf: Shelf
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Hold:
+    """z is put on the shelf, after those that are there."""
+
+    sampler: str
+    shelf: Shelf
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Worst:
+    """For each example the restart's candidates take the place of `worst` where its loss is higher."""
+
+    sampler: str
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Recall:
+    """z becomes the shelf's point with that number, counted from 0; `loop` inside a `Repeat`."""
+
+    sampler: str
+    shelf: Shelf
+    index: int | Literal["loop"]
     origin: Origin = _origin()
 
 
@@ -131,7 +269,17 @@ class Project:
 class Keep:
     """z is handed on with its coefficient; what a plan that draws does where one that trains evaluates."""
 
+    at: str
     coefficient: Fraction | Literal["loop"]
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Carry:
+    """The displacement of z from its anchor is kept for the next outer step's start."""
+
+    sampler: str
+    anchor: str
     origin: Origin = _origin()
 
 
@@ -141,13 +289,20 @@ class Update:
 
     Attributes:
         optimizer: makes it; its function's first two arguments are the weights and the learning rate.
-        rate: the learning rate's schedule, a function of the number of the epoch or step.
-        over: which of the two.
+        rate: the learning rate.
     """
 
     optimizer: Call
-    rate: Call
-    over: Literal["epochs", "steps"]
+    rate: Scheduled
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Restore:
+    """The network's weights become the anchor again; or, after an update, only lose the displacement (`subtract`)."""
+
+    sampler: str
+    how: Literal["anchor", "subtract"] = "anchor"
     origin: Origin = _origin()
 
 
@@ -161,15 +316,42 @@ class Frozen:
 
 @attrs.frozen
 class Repeat:
-    """The body, `count` times; in turn i the coefficient `loop` is `coefficients[i]`."""
+    """The body, `count` times.
+
+    Attributes:
+        coefficients: in turn i the coefficient `loop` is `coefficients[i]`; none where no coefficient changes.
+        first: in turn i the index `loop` is `first + i`; None where no index changes.
+    """
 
     count: int
     body: tuple[Operation, ...]
     coefficients: tuple[Fraction, ...] = ()
+    first: int | None = None
     origin: Origin = _origin()
 
 
-Operation = Take | Start | Evaluate | Move | Project | Keep | Update | Frozen | Repeat
+Operation = (
+    Take
+    | Anchor
+    | Start
+    | Load
+    | Evaluate
+    | PutAside
+    | Gather
+    | Move
+    | Project
+    | Displace
+    | Clear
+    | Hold
+    | Worst
+    | Recall
+    | Keep
+    | Carry
+    | Update
+    | Restore
+    | Frozen
+    | Repeat
+)
 
 
 @attrs.frozen
@@ -192,9 +374,16 @@ def flatten(operations: tuple[Operation, ...]) -> Iterator[Operation]:
         elif isinstance(operation, Repeat):
             for turn in range(operation.count):
                 for inner in flatten(operation.body):
-                    if operation.coefficients and isinstance(inner, Evaluate | Keep) and inner.coefficient == "loop":
-                        yield attrs.evolve(inner, coefficient=operation.coefficients[turn])
-                    else:
-                        yield inner
+                    yield _in_turn(inner, operation, turn)
         else:
             yield operation
+
+
+def _in_turn(operation: Operation, loop: Repeat, turn: int) -> Operation:
+    """The operation with the coefficient and the index of a loop's turn."""
+    changed: dict[str, Any] = {}
+    if loop.coefficients and getattr(operation, "coefficient", None) == "loop":
+        changed["coefficient"] = loop.coefficients[turn]
+    if loop.first is not None and getattr(operation, "index", None) == "loop":
+        changed["index"] = loop.first + turn
+    return attrs.evolve(operation, **changed) if changed else operation

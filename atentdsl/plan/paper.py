@@ -1,4 +1,4 @@
-"""Which of the paper's lines an operation stands for (Jagatap et al.; Alg. 1, 2 and 4 number them differently)."""
+"""Which of the paper's lines an operation stands for (Jagatap et al.; its algorithms number them differently)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,23 @@ _PLAIN = Citations(update="Eq. 7")
 def citations(sampler: Any) -> Citations:
     """The lines of the algorithm that a sampler is an instance of.
 
-    A Langevin chain coupled to its anchor is Alg. 1, an uncoupled one Alg. 2; a gradient chain whose last point alone
-    carries weight is Alg. 4. Anything else cites the equations.
+    A chain of weights whose displacement is averaged is Alg. 3. Of data, a Langevin chain coupled to its anchor is
+    Alg. 1, an uncoupled one Alg. 2; a gradient chain whose last point alone carries weight is Alg. 4. Anything else
+    cites the equations.
     """
     if sampler is None or sampler.kernel is None:
         return _PLAIN
+    if sampler.space == "weights":
+        if sampler.averaging.of == "gradient":
+            return _PLAIN
+        return Citations(
+            batch="Alg. 3, line 3",
+            start="Alg. 3, line 4",
+            gradient="Alg. 3, line 6",
+            move="Alg. 3, line 7",
+            average="Alg. 3, lines 8, 11",
+            update="Alg. 3, line 11",
+        )
     if sampler.kernel.kind == "langevin":
         number = 1 if sampler.target.coupling.kind == "l2" else 2
         return Citations(

@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
-from atentdsl.plan.operations import Evaluate, Frozen, Keep, Move, Operation, Plan, Project, Repeat, Start, Take, Update
+from atentdsl.plan.operations import (
+    Anchor,
+    Carry,
+    Clear,
+    Displace,
+    Evaluate,
+    Frozen,
+    Gather,
+    Hold,
+    Keep,
+    Load,
+    Move,
+    Operation,
+    Plan,
+    Project,
+    PutAside,
+    Recall,
+    Repeat,
+    Restore,
+    Start,
+    Take,
+    Update,
+    Worst,
+    X,
+)
 
 
 class PlanError(Exception):
@@ -15,58 +42,203 @@ def verify(plan: Plan) -> Plan:
     """The plan itself, if it keeps every rule.
 
     Raises:
-        PlanError: it takes no batch first, moves along a gradient taken elsewhere, projects a move that was not made,
-            hands nothing on, updates twice or never, evaluates weights where they are frozen or in eval mode, or has a
-            loop whose coefficients do not match its turns.
+        PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point), leaves
+            what it put aside or weights that it perturbed, hands nothing on, updates twice or never, evaluates weights
+            where they are frozen, or has a loop whose coefficients or indices do not match its turns.
     """
-    _structure(plan.operations, frozen=False, looped=False)
+    _structure(plan.operations, frozen=False, coefficients=False, indices=False)
     flat = list(plan.flat())
-    _rule(bool(flat) and isinstance(flat[0], Take), "a plan begins with its batch")
-    _rule(sum(isinstance(o, Take) for o in flat) == 1, "a plan takes one batch")
-    fresh = moved = False  # does g belong to the current z; has z moved since it started?
+    walk = _Walk(plan)
     for operation in flat:
-        if isinstance(operation, Evaluate) and operation.wants == "input":
-            fresh = True
-        elif isinstance(operation, Move):
-            _rule(fresh, "a move needs the gradient at its own point")
-            fresh, moved = False, True
-        elif isinstance(operation, Start):
-            fresh = moved = False
-        elif isinstance(operation, Project):
-            _rule(moved == (operation.after == "move"), "a projection says whether it follows the start or a move")
-            fresh = False
-    handed = [o for o in flat if isinstance(o, Keep) or (isinstance(o, Evaluate) and o.wants == "weights")]
-    _rule(bool(handed), "a plan hands on at least one point")
-    _rule(
-        all(isinstance(o, Keep) == (plan.goal == "draw") for o in handed), "points are kept to draw, evaluated to train"
-    )
+        walk.step(operation)
+    walk.end()
     updates = [i for i, o in enumerate(flat) if isinstance(o, Update)]
-    _rule(updates == ([len(flat) - 1] if plan.goal == "train" else []), "one update ends a plan that trains")
+    _rule(len(updates) == (1 if plan.goal == "train" else 0), "a plan that trains updates once, and no other does")
+    after = flat[updates[0] + 1 :] if updates else []
+    _rule(all(isinstance(o, Restore) for o in after), "an update ends a plan, but for what restores the weights")
     return plan
 
 
-def _structure(operations: tuple[Operation, ...], frozen: bool, looped: bool) -> None:
+_OF_WEIGHTS = Load | Restore | Anchor | Displace | PutAside | Gather | Update
+
+
+class _Walk:
+    """What is there at each moment of an execution."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.goal = plan.goal
+        self.registers: set[str] = set()  # points that can be read
+        self.fresh = ""  # the sampler whose current point g belongs to
+        self.moved: set[str] = set()  # samplers whose point has moved since it started
+        self.waiting: set[str] = set()  # samplers whose weights the network has not taken yet
+        self.perturbed: list[str] = []  # samplers whose anchor is not restored, innermost last
+        self.displaced: set[str] = set()  # those of them whose anchor is not what the network has
+        self.aside: list[str] = []  # samplers whose target's gradient is being gathered
+        self.shelves: dict[tuple[str, str], int] = defaultdict(int)  # how many points are on each shelf
+        self.losses = ""  # the sampler whose current point the losses belong to
+        self.handed = 0
+        self.updated = False
+
+    def step(self, operation: Operation) -> None:
+        name = getattr(operation, "sampler", "")
+        rules: dict[type, Callable[[Any, str], None]] = {
+            Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load, Evaluate: self._evaluate,
+            PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
+            Displace: self._displace, Clear: self._clear, Hold: self._hold, Worst: self._worst, Recall: self._recall,
+            Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore,
+        }  # fmt: skip
+        rules[type(operation)](operation, name)
+
+    def end(self) -> None:
+        _rule(not self.perturbed, "weights that were perturbed are restored")
+        _rule(not self.aside, "what was put aside is taken back")
+        _rule(self.handed > 0, "a plan hands on at least one point")
+
+    def _there(self, register: str) -> None:
+        _rule(register in self.registers, "nothing is read before it is there")
+
+    def _take(self, operation: Take, name: str) -> None:
+        self.registers.add(X)
+        self.fresh = self.losses = ""  # they belonged to the batch before
+
+    def _anchor(self, operation: Anchor, name: str) -> None:
+        _rule(name not in self.perturbed, "a sampler keeps one anchor")
+        self.registers.add(f"{name}.anchor")
+        self.perturbed.append(name)
+
+    def _start(self, operation: Start, name: str) -> None:
+        self._there(operation.anchor)
+        self.registers.add(name)
+        self._forget(name)
+        self.moved.discard(name)
+        if operation.space == "weights":
+            _rule(name not in self.displaced, "a chain of weights starts from its anchor")
+            if name not in self.perturbed:
+                self.perturbed.append(name)  # restored before each restart
+            if operation.call is not None:
+                self.waiting.add(name)  # a chain that starts at its anchor starts at what the network has
+
+    def _load(self, operation: Load, name: str) -> None:
+        self._there(name)
+        self.waiting.discard(name)
+        self.fresh = self.losses = ""  # they were at other weights
+        self.displaced |= set(self.perturbed)
+
+    def _evaluate(self, operation: Evaluate, name: str) -> None:
+        self._there(operation.at)
+        _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        if operation.wants == "input":
+            self.fresh = operation.at
+        elif operation.wants == "loss":
+            self.losses = operation.at
+        elif not self.aside:
+            _rule(operation.mode == "train", "the signal's gradient is taken in train mode")
+            _rule(self.goal == "train", "points are kept to draw, evaluated to train")
+            self.handed += 1
+
+    def _put_aside(self, operation: PutAside, name: str) -> None:
+        self.aside.append(name)
+
+    def _gather(self, operation: Gather, name: str) -> None:
+        _rule(self.aside[-1:] == [name], "what was put aside is taken back")
+        self.aside.pop()
+        self.fresh = name
+
+    def _move(self, operation: Move, name: str) -> None:
+        self._there(name)
+        self._there(operation.anchor)
+        _rule(name == self.fresh, "a move needs the gradient at its own point")
+        self._leave(name, operation.space)
+        self.moved.add(name)
+
+    def _project(self, operation: Project, name: str) -> None:
+        self._there(name)
+        _rule((name in self.moved) == (operation.after == "move"), "a projection says what it follows: start or move")
+        self._leave(name, operation.space)
+
+    def _leave(self, name: str, space: str) -> None:
+        self._forget(name)
+        if space == "weights":
+            self.waiting.add(name)
+
+    def _forget(self, name: str) -> None:
+        """The sampler's point is another one: neither gradient nor losses are at it."""
+        self.fresh = "" if self.fresh == name else self.fresh
+        self.losses = "" if self.losses == name else self.losses
+
+    def _displace(self, operation: Displace, name: str) -> None:
+        self._there(name)
+        _rule(name in self.perturbed, "a displacement has an anchor")
+        _rule(bool(self.aside) or self.goal == "train", "points are kept to draw, evaluated to train")
+        self.handed += not self.aside
+
+    def _clear(self, operation: Clear, name: str) -> None:
+        self.shelves[name, operation.shelf] = 0
+
+    def _hold(self, operation: Hold, name: str) -> None:
+        self._there(name)
+        self.shelves[name, operation.shelf] += 1
+
+    def _worst(self, operation: Worst, name: str) -> None:
+        _rule(name == self.losses, "the worst restart is chosen by losses at the last point")
+        candidates, worst = self.shelves[name, "candidates"], self.shelves[name, "worst"]
+        _rule(worst in {0, candidates}, "every restart hands on as many points")
+        self.shelves[name, "worst"] = candidates
+
+    def _recall(self, operation: Recall, name: str) -> None:
+        held = self.shelves[name, operation.shelf]
+        _rule(isinstance(operation.index, int) and 0 <= operation.index < held, "a point is kept before it is recalled")
+        self.registers.add(name)
+        self._forget(name)
+
+    def _keep(self, operation: Keep, name: str) -> None:
+        self._there(operation.at)
+        _rule(self.goal == "draw" and not self.aside, "points are kept to draw, evaluated to train")
+        self.handed += 1
+
+    def _carry(self, operation: Carry, name: str) -> None:
+        self._there(name)
+        self._there(operation.anchor)
+
+    def _update(self, operation: Update, name: str) -> None:
+        _rule(not self.aside, "what was put aside is taken back")
+        self.updated = True
+
+    def _restore(self, operation: Restore, name: str) -> None:
+        _rule(self.perturbed[-1:] == [name], "perturbed weights are restored, the innermost first")
+        _rule((operation.how == "subtract") == self.updated, "an update keeps its weights, and loses the perturbation")
+        self.waiting.discard(name)
+        self.fresh = self.losses = ""
+        self.perturbed.pop()
+        self.displaced -= {name} if operation.how == "anchor" else set()
+
+
+def _structure(operations: tuple[Operation, ...], frozen: bool, coefficients: bool, indices: bool) -> None:
     for operation in operations:
         if isinstance(operation, Frozen):
             _rule(not frozen, "a frozen region holds no other")
-            _structure(operation.body, True, looped)
+            _structure(operation.body, True, coefficients, indices)
         elif isinstance(operation, Repeat):
             listed = bool(operation.coefficients)
             _rule(operation.count >= 2, "a loop runs at least twice")
             _rule(len(operation.coefficients) in {0, operation.count}, "a loop has a coefficient for each turn")
             for coefficient in operation.coefficients:
-                _coefficient(coefficient, looped)
-            _structure(operation.body, frozen, looped or listed)
-        elif isinstance(operation, Evaluate):
-            weights = operation.wants == "weights"
-            _rule(not (weights and frozen), "frozen weights have no gradient")
-            _rule(not weights or operation.mode == "train", "the signal's gradient is taken in train mode")
-            _rule(
-                weights == (operation.coefficient is not None), "weight evaluations, and they alone, have a coefficient"
-            )
-            _coefficient(operation.coefficient, looped)
-        elif isinstance(operation, Keep):
-            _coefficient(operation.coefficient, looped)
+                _coefficient(coefficient, coefficients)
+            _structure(operation.body, frozen, coefficients or listed, indices or operation.first is not None)
+        else:
+            _one(operation, frozen, coefficients, indices)
+
+
+def _one(operation: Operation, frozen: bool, coefficients: bool, indices: bool) -> None:
+    coefficient = getattr(operation, "coefficient", None)
+    if isinstance(operation, Evaluate):
+        weights = operation.wants == "weights"
+        _rule(not (weights and frozen), "frozen weights have no gradient")
+        _rule(weights == (coefficient is not None), "weight evaluations, and they alone, have a coefficient")
+    _rule(not (frozen and isinstance(operation, _OF_WEIGHTS)), "frozen weights do not move")
+    _coefficient(coefficient, coefficients)
+    if getattr(operation, "index", None) == "loop":
+        _rule(indices, "a loop's index stands inside a loop that counts")
 
 
 def _coefficient(coefficient: Fraction | str | None, looped: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
-from pydantic import GetCoreSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from atentdsl.primitives import registry
+from atentdsl.primitives.primitive import Kinded
 
 
 @attrs.frozen
@@ -59,3 +60,35 @@ class NameOf:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A literal over the family's kinds."""
         return core_schema.literal_schema(list(registry.kinds(self.family)))
+
+
+@attrs.frozen
+class Schedulable:
+    """The number may be a schedule instead: a table whose `kind` names how it changes over moves, epochs or steps."""
+
+    slot: OneOf = OneOf("schedules")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A number within its bounds, or a table of the schedules' family."""
+        table: TypeAdapter[Any] = TypeAdapter(Annotated[Kinded, self.slot])
+
+        def choose(value: Any, number: Any) -> Any:
+            if not isinstance(value, dict | Kinded):
+                return number(value)
+            changing = table.validate_python(value)
+            for name in ("value", "start", "end"):
+                values = getattr(changing, name, 0)
+                for reached in values if isinstance(values, list) else [values]:
+                    if reached:  # a schedule may end at zero, whatever a number may be
+                        number(reached)
+            return changing
+
+        plain = core_schema.plain_serializer_function_ser_schema(
+            lambda value: value.model_dump() if isinstance(value, Kinded) else value
+        )
+        return core_schema.no_info_wrap_validator_function(choose, handler(source), serialization=plain)
+
+
+PositiveOrSchedule = Annotated[float, Field(gt=0), Schedulable()]
+NonNegativeOrSchedule = Annotated[float, Field(ge=0), Schedulable()]
+ShareOrSchedule = Annotated[float, Field(ge=0, lt=1), Schedulable()]

@@ -22,6 +22,15 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, y, reduction="none")
 
 
+def unit_l1(g: Tensor) -> Tensor:
+    """g with magnitudes that sum to one per example, zero where g is zero."""
+    flat = g.flatten(1)
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    scaled = flat / torch.where(largest > 0, largest, 1.0)
+    length = scaled.abs().sum(dim=1, keepdim=True)
+    return (scaled / torch.where(length > 0, length, 1.0)).view_as(g)
+
+
 def unit_l2(g: Tensor) -> Tensor:
     """Each example at Euclidean length one, zero where it is zero; exact for subnormal and huge numbers too."""
     flat = g.flatten(1)

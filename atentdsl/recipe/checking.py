@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.recipe.composition import compositions, over_moves
 from atentdsl.recipe.grammar import TABLES
 from atentdsl.recipe.limits import beyond_limits
-from atentdsl.recipe.merging import Written
+from atentdsl.recipe.merging import Written, changed_by_name
 from atentdsl.recipe.tables import SCHEMA, Evaluate
-from atentdsl.recipe.threat import threat
+from atentdsl.recipe.threat import scheduled, threat
 from atentdsl.recipe.unknown_keys import unknown_table
 from atentdsl.recipe.wording import diagnoses
 from atentdsl.source import Diagnostic, Document, KeyPath, Span
@@ -58,6 +59,8 @@ def check(
     for path, part in _parts(tables):
         wrong += beyond_limits(whole, path, part)
         wrong += _conflicts(whole, path, part) if complete else []
+        wrong += over_moves(whole, path, part)
+    wrong += compositions(whole, tables) if complete else []
     if complete and {"evaluate", "sampler"} <= tables.keys() and (tables["sampler"] or "sampler" not in meant):
         wrong += _evaluation(whole, tables["evaluate"], tables["sampler"])
     return tables, wrong
@@ -146,8 +149,11 @@ def _conflicts(whole: Written, path: KeyPath, part: BaseModel) -> Iterator[Diagn
         return
     values = {name: getattr(part, name) for name in type(part).model_fields}
     for field, message, mend in primitive.conflicts(values):
-        place = whole.walk_to((*path, *field.split("."))).key()
-        yield Diagnostic("inconsistent", message, place, help=mend)
+        below = [int(key) if key.isdigit() else key for key in field.split(".")]
+        place = whole.walk_to((*path, *below)).key()
+        other = changed_by_name(whole, int(path[1])) if field == "moves" else None
+        context, more = other or (None, "")
+        yield Diagnostic("inconsistent", message, place, "", context, f"{mend}; {more}" if more else mend)
 
 
 def _range(whole: Written, evaluate: Evaluate) -> Iterator[Diagnostic]:
@@ -169,9 +175,12 @@ def _evaluation(whole: Written, evaluate: Evaluate, samplers: list[Kinded]) -> I
     ball = threat(evaluate, samplers)
     if evaluate.attacks and ball is None:
         mend = 'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`'
+        changing = scheduled(evaluate, samplers)
         known = {"linf": "an l-infinity ball", "l2": "an l2 ball", None: "an l-infinity or l2 ball"}[evaluate.norm]
-        message = f"the attacks have no radius: no sampler projects onto {known}"
-        yield Diagnostic("inconsistent", message, place("attacks"), help=mend)
+        why = f"no sampler of data projects onto {known}" if changing is None else "the sampler's ball changes its own"
+        context = None if changing is None else (whole.walk_to(changing).key(), "this is a schedule")
+        message = f"the attacks have no radius: {why}"
+        yield Diagnostic("inconsistent", message, place("attacks"), "", context, mend)
     taken = evaluate.attacks and evaluate.radius is None
     if taken and ball is not None and ball.norm == "linf" and ball.radius > 1:
         message = f"the attacks take their radius from this ball, and {ball.radius:g} is larger than the inputs' range"

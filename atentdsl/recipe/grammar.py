@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Part
-from atentdsl.primitives.slots import NameOf, OneOf
+from atentdsl.primitives.slots import NameOf, OneOf, Schedulable
 from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, Compile, Data, Evaluate, Header, Installed, Model
 from atentdsl.source import KeyPath
 
@@ -22,7 +22,7 @@ TABLES: dict[str, Any] = {
     "recipe": Header,
     "data": Data,
     "model": Model,
-    "sampler": Annotated[list[SAMPLER], Field(max_length=1)],
+    "sampler": Annotated[list[SAMPLER], Field(max_length=8)],
     "objective": OBJECTIVE,
     "optimizer": OPTIMIZER,
     "compile": Compile,
@@ -53,6 +53,11 @@ class Shape:
         return next((entry for entry in self.metadata if isinstance(entry, OneOf)), None)
 
     @property
+    def schedules(self) -> OneOf | None:
+        """The family whose tables may stand here in place of a number."""
+        return next((entry.slot for entry in self.metadata if isinstance(entry, Schedulable)), None)
+
+    @property
     def model(self) -> type[Part] | None:
         """The table's model, where a table without a choice stands here."""
         plain = isinstance(self.annotation, type) and issubclass(self.annotation, Part) and not self.slot
@@ -72,9 +77,10 @@ class Shape:
     @property
     def models(self) -> list[type[Part]]:
         """The tables that may stand here: one for each kind, or the one without a choice."""
-        if self.slot is None:
+        slot = self.slot or self.schedules
+        if slot is None:
             return [self.model] if self.model else []
-        return [primitive.parameters for primitive in registry.family(self.slot.family).values()]
+        return [primitive.parameters for primitive in registry.family(slot.family).values()]
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -184,9 +190,10 @@ def follow(location: Sequence[str | int]) -> Place:
     table: Table | None = None
     path: KeyPath = ()
     for key in location:
-        if shape is not None and shape.slot is not None and key in registry.kinds(shape.slot.family):
-            model = registry.primitive(shape.slot.family, str(key)).parameters
-            table = Table(path, model, shape.slot, str(key))
+        slot = None if shape is None else shape.slot or shape.schedules
+        if slot is not None and key in registry.kinds(slot.family):
+            model = registry.primitive(slot.family, str(key)).parameters
+            table = Table(path, model, slot, str(key))
             shape = Shape(model)
             continue
         if shape is not None and shape.model is not None and (table is None or table.path != path):
@@ -226,7 +233,7 @@ def _takers(path: KeyPath, shape: Shape, key: str) -> Iterator[KeyPath]:
     if shape.element is not None:
         yield from _takers((*path, 0), shape.element, key)
         return
-    for model in shape.models:
+    for model in [] if shape.schedules else shape.models:  # a schedule's home is the learning rate's table
         if key != "kind" and key in model.model_fields:
             yield path
         for name in model.model_fields:

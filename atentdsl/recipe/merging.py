@@ -90,6 +90,17 @@ def sampler_name(sampler: Written) -> Any:
     return "data"
 
 
+def changed_by_name(whole: Written, i: int) -> tuple[tuple[Span, str], str] | None:
+    """Of a sampler without a name that a layer adds: where the last one of a base is, and how to change that one."""
+    sampler = whole.walk_to(("sampler", i))
+    before = whole.walk_to(("sampler", i - 1)) if i else sampler
+    name = before.child("name")
+    if sampler.child("name") is not None or name is None or before.key().file == sampler.key().file:
+        return None
+    mend = f"to change the sampler of {before.key().file}, write `name = {name.source()}`"
+    return (before.key(), "the one before it"), mend
+
+
 def merge(base: Written, over: Written, path: KeyPath = ()) -> Written:
     """`over` laid over `base`: tables merge, samplers merge by name, everything else is replaced.
 

@@ -52,6 +52,7 @@ class Data(Part):
 
     name: Annotated[str, Installed("datasets")] = Field(description="the data set")
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(description="examples in a batch")
+    repeat: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="outer steps made on each batch, in a row")
     augment: list[Literal["crop4", "flip"]] = Field(default_factory=list, description="augmentations, in order")
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="share of the training set held out")
 

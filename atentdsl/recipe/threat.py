@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -29,21 +29,31 @@ class Threat:
 
 
 def threat(evaluate: Evaluate, samplers: Iterable[Any]) -> Threat | None:
-    """The ball that `[evaluate]` names; what it leaves out comes from the first ball that a sampler projects onto.
+    """The ball that `[evaluate]` names; what it leaves out comes from the first ball that a sampler of data has.
 
-    None where there is no radius: neither written, nor of a sampler's ball in the norm that is written.
+    A ball whose radius is a schedule has no one radius. None where there is none: neither written, nor of a sampler's
+    ball in the norm that is written.
     """
-    ball = _ball(samplers, evaluate.norm)
+    fixed = ((norm, radius, path) for norm, radius, path in _balls(samplers, evaluate.norm) if _one(radius))
+    ball = next((Threat(norm, float(radius), path) for norm, radius, path in fixed), None)
     if evaluate.radius is None:
         return ball
     return Threat(evaluate.norm or (ball.norm if ball else NORMS[0]), evaluate.radius, ("evaluate", "radius"))
 
 
-def _ball(samplers: Iterable[Any], norm: str | None) -> Threat | None:
+def scheduled(evaluate: Evaluate, samplers: Iterable[Any]) -> KeyPath | None:
+    """Where the first ball says its radius that could be the evaluation's if it were not a schedule."""
+    return next((path for _, radius, path in _balls(samplers, evaluate.norm) if not _one(radius)), None)
+
+
+def _balls(samplers: Iterable[Any], norm: str | None) -> Iterator[tuple[str, Any, KeyPath]]:
     wanted = [f"{norm}_ball"] if norm else [f"{known}_ball" for known in NORMS]
     for i, sampler in enumerate(samplers):
-        for j, projection in enumerate(getattr(sampler, "projection", [])):
-            if projection.kind in wanted:
+        for j, projection in enumerate(sampler.projection):
+            if sampler.space == "data" and projection.kind in wanted:
                 path = ("sampler", i, "projection", j, "radius")
-                return Threat(projection.kind.removesuffix("_ball"), float(projection.radius), path)
-    return None
+                yield projection.kind.removesuffix("_ball"), projection.radius, path
+
+
+def _one(radius: Any) -> bool:
+    return isinstance(radius, int | float)

@@ -7,7 +7,7 @@ from typing import Any
 
 from atentdsl.primitives import registry
 from atentdsl.recipe.grammar import Place, Shape, follow, header, number, singular
-from atentdsl.recipe.merging import Written, sampler_name
+from atentdsl.recipe.merging import Written, changed_by_name
 from atentdsl.recipe.toml_text import value_text
 from atentdsl.recipe.unknown_keys import unknown_key
 from atentdsl.source import Diagnostic, KeyPath, suggest
@@ -53,20 +53,30 @@ def diagnoses(whole: Written, table: str, findings: Sequence[Any]) -> list[Diagn
         if finding["type"] == "missing":
             if (place.path[:-1], place.path[-1]) not in explained:
                 said.append(_missing(whole, place))
-        elif finding["type"] != "extra_forbidden":
-            said.append(_wrong(whole, place, finding["type"], finding.get("ctx", {})))
+        elif finding["type"] != "extra_forbidden" and not _of_another(whole, place.path):
+            said.append(_wrong(whole, place, finding))
     return said
+
+
+def _of_another(whole: Written, path: KeyPath) -> bool:
+    """Whether nobody wrote this value: a sampler's name is its space, and what is wrong is said of that."""
+    around = whole.walk_to(path[:-1])
+    return isinstance(around.value, dict) and around.child(path[-1]) is None
 
 
 def _missing(whole: Written, place: Place) -> Diagnostic:
     table = place.table.name if place.table else "the recipe"
     meaning = f": {place.shape.description}" if place.shape and place.shape.description else ""
     key, at = place.path[-1], whole.walk_to(place.path[:-1]).key()
-    return Diagnostic("missing-key", f"{table} needs `{key}`", at, help=f"add `{key} = …`{meaning}")
+    other = changed_by_name(whole, int(place.path[1])) if place.path[0] == "sampler" and key == "moves" else None
+    context, more = other or (None, "")
+    mend = f"add `{key} = …`{meaning}" + (f"; {more}" if more else "")
+    return Diagnostic("missing-key", f"{table} needs `{key}`", at, "", context, mend)
 
 
-def _wrong(whole: Written, place: Place, kind: str, context: Mapping[str, Any]) -> Diagnostic:
+def _wrong(whole: Written, place: Place, finding: Mapping[str, Any]) -> Diagnostic:
     """What is wrong with a value that is there."""
+    kind, context = finding["type"], finding.get("ctx", {})
     found = whole.walk_to(place.path)
     name, shape = name_of(whole, place.path), place.shape or Shape(None)
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
@@ -77,7 +87,9 @@ def _wrong(whole: Written, place: Place, kind: str, context: Mapping[str, Any]) 
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         message = f"`{name}` must be {word} {number(context[key])}"
-        return Diagnostic("out-of-range", message, found.at(), help=f"accepted: {shape.interval(name)}")
+        reached = _reached(found, finding["input"]) if shape.schedules else found
+        label = "" if reached is found else "its schedule says this"
+        return Diagnostic("out-of-range", message, reached.at(), label, help=f"accepted: {shape.interval(name)}")
     if kind == "finite_number":
         interval = shape.interval(name)
         mend = f"accepted: {interval}" if interval else "write an ordinary number"
@@ -93,6 +105,13 @@ def _wrong(whole: Written, place: Place, kind: str, context: Mapping[str, Any]) 
     return wrong_type(found, name, wanted, place.path, shape)
 
 
+def _reached(schedule: Written, number: float) -> Written:
+    """Where a schedule says the number; itself where it is one."""
+    said = [schedule.child(key) for key in ("value", "start", "end")]
+    values = [value for child in said if child for value in (child.value if isinstance(child.value, list) else [child])]
+    return next((value for value in values if value.value == number), schedule)
+
+
 def wrong_type(found: Written, name: str, wanted: str, path: KeyPath, shape: Shape) -> Diagnostic:
     """`wrong-type`: with how to write it instead."""
     mend = _type_mend(found, wanted, path, shape)
@@ -102,8 +121,9 @@ def wrong_type(found: Written, name: str, wanted: str, path: KeyPath, shape: Sha
 def _kind(found: Written, name: str, place: Place) -> Diagnostic:
     """A slot's table without a kind, or of a kind that is not there."""
     assert place.shape is not None, "a kind is asked for where a slot is"
-    assert place.shape.slot is not None, "a kind is asked for where a slot is"
-    family = place.shape.slot.family
+    slot = place.shape.slot or place.shape.schedules
+    assert slot is not None, "a kind is asked for where a slot is"
+    family = slot.family
     kinds = registry.kinds(family)
     said = found.child("kind")
     if said is None:
@@ -123,24 +143,12 @@ def _choice(found: Written, name: str, words: Sequence[str], of: str = "", where
 
 
 def _length(found: Written, name: str, kind: str, context: Mapping[str, Any], shape: Shape) -> Diagnostic:
-    if name == "sampler":
-        return _second_sampler(found)
     bound = context["min_length" if kind == "too_short" else "max_length"]
     unit = "character" if kind == "string_too_long" else "entry" if bound == 1 else "entries"
     unit += "s" * (unit == "character" and bound != 1)
     word = "at least" if kind == "too_short" else "at most"
     message, label = f"`{name}` must have {word} {bound} {unit}", f"this has {len(found.value)}"
     return Diagnostic("out-of-range", message, found.at(), label, help=f"{name}: {shape.description}")
-
-
-def _second_sampler(samplers: Written) -> Diagnostic:
-    first, second = samplers.value[:2]
-    mend = "keep one: several samplers come with the space of the weights"
-    name = sampler_name(first)
-    if first.document is not second.document and isinstance(name, str):
-        mend = f"to change the sampler of {first.document.name}, write `name = {value_text(name)}`"
-    context = first.key(), "the first one"
-    return Diagnostic("inconsistent", "a recipe has at most one sampler", second.key(), "", context, mend)
 
 
 def _type_mend(found: Written, wanted: str, path: KeyPath, shape: Shape) -> str:

@@ -8,10 +8,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.runtime.network import input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.network import example_losses, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.points import carried, worse
     from atentdsl.runtime.streams import Streams
+    from atentdsl.runtime.weight_row import (
+        displacement_gradient,
+        gathered,
+        put_aside,
+        set_weights,
+        weight_shapes,
+        weights,
+    )
 
-__all__ = ["Streams", "input_gradient", "weight_gradient", "weights_frozen"]
+_HOMES = {
+    "network": ("example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
+    "points": ("carried", "worse"),
+    "streams": ("Streams",),
+    "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
+}
+
+__all__ = [
+    "Streams",
+    "carried",
+    "displacement_gradient",
+    "example_losses",
+    "gathered",
+    "input_gradient",
+    "put_aside",
+    "set_weights",
+    "weight_gradient",
+    "weight_shapes",
+    "weights",
+    "weights_frozen",
+    "worse",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,5 +49,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module("atentdsl.runtime.streams" if name == "Streams" else "atentdsl.runtime.network")
-    return getattr(module, name)
+    home = next(home for home, names in _HOMES.items() if name in names)
+    return getattr(import_module(f"atentdsl.runtime.{home}"), name)

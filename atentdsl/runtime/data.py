@@ -8,6 +8,7 @@ same seed gives the same batches on every device, and the global generators are 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 
     from torch.utils.data import Dataset
 
-__all__ = ["AUGMENTATIONS", "Arrays", "Images", "batches", "from_dataset", "hold_out", "steps_per_epoch"]
+__all__ = [
+    "AUGMENTATIONS",
+    "Arrays",
+    "Images",
+    "batches",
+    "endless_batches",
+    "from_dataset",
+    "hold_out",
+    "steps_per_epoch",
+]
 
 PADDING = 4
 
@@ -297,6 +307,27 @@ def batches(
             yield _unit(x, dtype), images.y[index]
 
     return draw()
+
+
+def endless_batches(
+    images: Images, size: int, *, seed: int, augment: Sequence[str] = (), repeat: int = 1
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Give the batches of one pass over the images after another, each `repeat` times in a row, without end.
+
+    Pass p is `batches` of epoch p, and the batches are counted on from pass to pass. A step that takes several batches
+    sees several passes an epoch.
+
+    >>> images = Images(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2, 3]), classes=4)
+    >>> stream = endless_batches(images, 2, seed=0, repeat=2)
+    >>> labels = [next(stream)[1].tolist() for _ in range(6)]
+    >>> labels[0] == labels[1], sorted(labels[1] + labels[2])
+    (True, [0, 1, 2, 3])
+    """
+    per_pass = steps_per_epoch(len(images), size)
+    for number in itertools.count():
+        first = 1 + number * per_pass
+        for pair in batches(images, size, seed=seed, epoch=1 + number, first_step=first, augment=augment):
+            yield from itertools.repeat(pair, repeat)
 
 
 def windows(x: torch.Tensor, top: torch.Tensor, left: torch.Tensor, padding: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from atentdsl.runtime import checkpoint
 from atentdsl.runtime.accuracy import Accuracy, Withstands, accuracy
-from atentdsl.runtime.data import Images, batches, steps_per_epoch
+from atentdsl.runtime.data import Images, endless_batches, steps_per_epoch
 from atentdsl.runtime.directory import RunDirectory
 from atentdsl.runtime.errors import Diverged, NotFinite
 from atentdsl.runtime.precision import prepared
@@ -29,6 +29,7 @@ class Program(Protocol):
     """What the loop asks of a generated module."""
 
     BATCH: int
+    REPEAT: int
     AUGMENT: Sequence[str]
     EPOCHS: int
     PRECISION: str
@@ -37,8 +38,8 @@ class Program(Protocol):
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The outer optimizer."""
 
-    def learning_rate(self, epoch: int, step: int) -> float:
-        """The learning rate, epoch and step counted from 1."""
+    def settings(self, epoch: int, step: int) -> Mapping[str, float]:
+        """What the optimizer's groups run by, the learning rate among it; epoch and step counted from 1."""
 
     def train_step(
         self,
@@ -93,28 +94,26 @@ def fit(
     Raises:
         Diverged: the signal or a weight is not finite; the last good checkpoint is named.
     """
-    per_epoch = steps_per_epoch(len(training), program.BATCH)
+    per_epoch = steps_per_epoch(len(training), program.BATCH) * program.REPEAT
     last = min(program.EPOCHS * per_epoch, max_steps or math.inf)
     network = prepared(model, program.PRECISION)
     optimizer = program.make_optimizer([p for p in model.parameters() if p.requires_grad])
     state: dict[str, Any] = {}
+    stream = endless_batches(training, program.BATCH, seed=seed, augment=program.AUGMENT, repeat=program.REPEAT)
     watched = _spread(training, len(validation))
     kept: Kept | None = None
     step = 0
     devices = [training.device] if training.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         for epoch in range(1, program.EPOCHS + 1):
-            stream = batches(
-                training, program.BATCH, seed=seed, epoch=epoch, first_step=step + 1, augment=program.AUGMENT
-            )
             total, begin, first = torch.zeros((), device=training.device), time.monotonic(), step
             while step < min(epoch * per_epoch, last):
                 step += 1
-                rate = program.learning_rate(epoch, step)
+                settings = program.settings(epoch, step)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group.update(settings)
                 _seed_dropout(seed, step, training.device)
-                rng = Streams(seed, step, training.device)
+                rng = Streams(seed, step, training.device, epoch)
                 total += program.train_step(network, optimizer, stream, rng, state)
                 if step == 1 or progress.due():
                     loss = _finite(float(total) / (step - first), epoch, step, kept)

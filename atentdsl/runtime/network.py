@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from atentdsl.runtime.streams import Streams
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Mode = Literal["train", "eval"]
+Mode = Literal["train", "eval", "frozen"]
 
 
 def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
@@ -31,15 +31,23 @@ def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Stre
     return g
 
 
-def weight_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float) -> Tensor:
-    """Adds the gradient of weight * (sum of losses) to the weights' gradients, in train mode, z held constant.
+def weight_gradient(
+    model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float, mode: Mode = "train"
+) -> Tensor:
+    """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
 
     Returns:
         weight * (sum of losses), detached, still on the device.
     """
-    signal = weight * _losses(model, z, z.detach(), y, loss, rng, "train").sum()
+    signal = weight * _losses(model, z, z.detach(), y, loss, rng, mode).sum()
     signal.backward()  # type: ignore[no-untyped-call]
     return signal.detach()
+
+
+def example_losses(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
+    """The loss of each example at z, `(batch,)`, without a gradient: one forward."""
+    with torch.no_grad():
+        return _losses(model, z, z, y, loss, rng, mode)
 
 
 @contextmanager
@@ -56,7 +64,24 @@ def weights_frozen(model: nn.Module) -> Iterator[None]:
 
 
 def _losses(model: nn.Module, z: Tensor, point: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
-    model.train(mode == "train")
-    if mode == "train":  # eval mode draws no mask
-        rng.same_masks(z)
-    return loss(model(point), y)
+    model.train(mode != "eval")
+    if mode == "eval":  # draws no mask
+        return loss(model(point), y)
+    with rng.same_masks(z), _buffers_apart(model, mode == "frozen"):
+        return loss(model(point), y)
+
+
+@contextmanager
+def _buffers_apart(model: nn.Module, apart: bool) -> Iterator[None]:
+    """Within the block, if asked for, the network writes its running statistics to copies that nobody keeps.
+
+    Copies, and not the old values written back: autograd would take the buffers that it has saved for changed ones.
+    """
+    own = [(part._buffers, dict(part._buffers)) for part in model.modules() if part._buffers] if apart else []
+    for place, buffers in own:
+        place.update({name: None if buffer is None else buffer.clone() for name, buffer in buffers.items()})
+    try:
+        yield
+    finally:
+        for place, buffers in own:
+            place.update(buffers)

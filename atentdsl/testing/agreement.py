@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from atentdsl.plan import Plan, interpret
-from atentdsl.plan.operations import Update
+from atentdsl.plan.operations import Scheduled, Update
 from atentdsl.runtime.streams import Streams
 
 Batches = Sequence[tuple[Tensor, Tensor]]
@@ -25,7 +26,7 @@ class Execution:
     """What a number of steps went through and left behind.
 
     Attributes:
-        points: by step, every point handed on, `(batch, *input)`.
+        points: by step, every point that the weights' gradient was asked for at, or that was kept.
         coefficients: by step, their weights c.
         gradients: by step, g at every input evaluation, `(batch, *input)`.
         signals: by step, sum of c_k times the mean loss; empty for points that are only drawn.
@@ -65,10 +66,11 @@ def interpreted(
     updates = [operation for operation in plan.flat() if isinstance(operation, Update)]
     with _seeded(seed):
         optimizer = _optimizer(updates[0], model) if updates else None
+        state: dict[str, Any] = {}
         for step, pair in enumerate(batches, start=1):
-            trace = execute(plan, model, optimizer, iter([pair]), streams(seed, step, pair[0].device), {})
-            done.points.append([z for z, _ in trace.points])
-            done.coefficients.append([c for _, c in trace.points])
+            trace = execute(plan, model, optimizer, _from(batches, step), streams(seed, step, pair[0].device), state)
+            done.points.append([z for z, _ in [*trace.points, *trace.kept]])
+            done.coefficients.append([c for _, c in [*trace.points, *trace.kept]])
             done.gradients.append(trace.gradients)
             if trace.signal is not None:
                 done.signals.append(trace.signal)
@@ -86,20 +88,25 @@ def run_module(
     model, done = copy.deepcopy(model), Execution()
     with _seeded(seed), _listening(module, done):
         optimizer = module.make_optimizer(model.parameters()) if hasattr(module, "train_step") else None
+        state: dict[str, Any] = {}
         for step, (x, y) in enumerate(batches, start=1):
             rng = streams(seed, step, x.device)
             done.points.append([])
             done.coefficients.append([])
             done.gradients.append([])
             if optimizer is not None:
-                done.signals.append(module.train_step(model, optimizer, iter([(x, y)]), rng, {}))
-                done.coefficients[-1][:] = [weight * len(x) for weight in done.coefficients[-1]]
+                done.signals.append(module.train_step(model, optimizer, _from(batches, step), rng, state))
             else:
                 drawn = module.draw(model, x, y, rng)
                 done.points[-1] += [z for z, _ in drawn]
                 done.coefficients[-1] += [c for _, c in drawn]
             done.weight_gradients.append(_gradients(model))
         return attrs.evolve(done, weights=_state(model), generator=torch.get_rng_state())
+
+
+def _from(batches: Batches, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The step's own batch, then those after it, round and round: for steps that take several."""
+    return itertools.cycle([*batches[step - 1 :], *batches[: step - 1]])
 
 
 def differences(one: Execution, other: Execution, tolerance: float = 0.0) -> list[str]:
@@ -152,19 +159,29 @@ def _size(value: Tensor) -> float:
 @contextmanager
 def _listening(module: Any, done: Execution) -> Iterator[None]:
     """Within the block the module's network passes note down what goes through them."""
-    own = {name: vars(module)[name] for name in ("input_gradient", "weight_gradient") if name in vars(module)}
+    names = ("input_gradient", "weight_gradient", "displacement_gradient")
+    own = {name: vars(module)[name] for name in names if name in vars(module)}
 
     def input_gradient(model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
         g = own["input_gradient"](model, z, *rest, **named)
         done.gradients[-1].append(g)
         return g
 
-    def weight_gradient(model: nn.Module, z: Tensor, *rest: Any, weight: float) -> Any:
+    def weight_gradient(model: nn.Module, z: Tensor, *rest: Any, weight: float, **named: Any) -> Any:
         done.points[-1].append(z)
-        done.coefficients[-1].append(weight)
-        return own["weight_gradient"](model, z, *rest, weight=weight)
+        done.coefficients[-1].append(weight * len(z))
+        return own["weight_gradient"](model, z, *rest, weight=weight, **named)
 
-    listening = {"input_gradient": input_gradient, "weight_gradient": weight_gradient}
+    def displacement_gradient(model: nn.Module, w: Tensor, w_moved: Tensor, weight: float) -> Any:
+        done.points[-1].append(w_moved)
+        done.coefficients[-1].append(weight)
+        return own["displacement_gradient"](model, w, w_moved, weight=weight)
+
+    listening = {
+        "input_gradient": input_gradient,
+        "weight_gradient": weight_gradient,
+        "displacement_gradient": displacement_gradient,
+    }
     vars(module).update({name: listening[name] for name in own})
     try:
         yield
@@ -182,8 +199,12 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _optimizer(update: Update, model: nn.Module) -> Optimizer:
     """The update's optimizer at the first epoch's rate, made from the plan and not from any generated text."""
-    rate = update.rate.function(1, **dict(update.rate.arguments))
-    made: Optimizer = update.optimizer.function(model.parameters(), rate, **dict(update.optimizer.arguments))
+
+    def first(value: Any) -> Any:
+        return value.call.function(1, **dict(value.call.arguments)) if isinstance(value, Scheduled) else value
+
+    numbers = {name: first(value) for name, value in update.optimizer.arguments}
+    made: Optimizer = update.optimizer.function(model.parameters(), first(update.rate), **numbers)
     return made
 
 

@@ -13,6 +13,7 @@ class Recorded:
     Args:
         normal: by place, what to return for standard normal numbers, in order.
         uniform: the same for uniform ones.
+        step, epoch: which they are, counted from 1, for schedules.
 
     >>> import torch
     >>> rng = Recorded(normal={"attack.noise": [torch.ones(2)]})
@@ -24,7 +25,10 @@ class Recorded:
         self,
         normal: Mapping[str, Sequence[Tensor]] | None = None,
         uniform: Mapping[str, Sequence[Tensor]] | None = None,
+        step: int = 1,
+        epoch: int = 1,
     ) -> None:
+        self.step, self.epoch = step, epoch
         self._left = {
             (kind, place): list(numbers)
             for kind, places in (("normal", normal or {}), ("uniform", uniform or {}))

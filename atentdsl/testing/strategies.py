@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from atentdsl.primitives import registry
 from atentdsl.primitives.samplers import chain
-from atentdsl.primitives.slots import NameOf, OneOf
+from atentdsl.primitives.slots import NameOf, OneOf, Schedulable
 from atentdsl.recipe import load
 from atentdsl.recipe.tables import (
     OBJECTIVE,
@@ -91,7 +91,8 @@ def _consistent(recipe: Table) -> bool:
 
 @st.composite
 def _recipes(draw: st.DrawFn) -> Table:
-    sampler = draw(_slot(SAMPLER)) if draw(_often) else None
+    count = draw(st.sampled_from([0, 1, 1, 1, 1, 2, 2, 3]))
+    samplers = [draw(_slot(SAMPLER)) for _ in range(count)]
     whole: Table = {
         "schema": SCHEMA,
         "recipe": draw(_table(Header, extends=None)),
@@ -99,34 +100,99 @@ def _recipes(draw: st.DrawFn) -> Table:
         "model": draw(_table(Model)),
         "optimizer": draw(_slot(OPTIMIZER)),
         "compile": draw(_table(Compile)),
-        "evaluate": draw(_evaluate(sampler)),
+        "evaluate": draw(_evaluate(samplers)),
     }
-    if sampler is not None:
-        whole["sampler"] = [sampler]
+    if samplers:
+        whole["sampler"] = _composed(samplers, whole)
     if draw(_often):
         whole["objective"] = draw(_slot(OBJECTIVE))
-    return whole
+    clocked: Table = _without_moves(whole)
+    return clocked
+
+
+def _composed(samplers: list[Table], whole: Table) -> list[Table]:
+    """Samplers that can stand beside each other: names of their own, and no more work than a test has time for."""
+    seen: list[Any] = []
+    for sampler in samplers:
+        while sampler.get("name", sampler.get("space", "data")) in seen:
+            sampler["name"] = f"also_{len(seen)}"
+        seen.append(sampler.get("name", sampler.get("space", "data")))
+        sampler["restarts"] = min(sampler.get("restarts", 1), 3 if len(samplers) == 1 else 2)
+        if len(samplers) > 1:
+            sampler["moves"] = min(sampler["moves"], 4 - len(samplers) // 3 * 2)
+            burn_in = sampler.get("averaging", {}).get("burn_in", 0)
+            if burn_in >= sampler["moves"]:
+                sampler["averaging"] = {"kind": "mean"}
+    for i, sampler in enumerate(samplers):
+        if sampler.get("start", {}).get("kind") == "carry":
+            sampler["restarts"] = 1
+            if i:
+                sampler.pop("start")
+    for sampler in samplers[:-1]:
+        if sampler.get("averaging", {}).get("of") == "displacement":
+            sampler["target"] = {"direction": "descend"} | sampler.get("target", {}) | {"loss": "signal"}
+            if not sampler["moves"]:
+                sampler["averaging"].pop("of")
+                sampler["averaging"].pop("gain", None)
+    of_weights = [sampler for sampler in samplers if sampler.get("space") == "weights"]
+    for i, sampler in enumerate(samplers):
+        after_data = any(before.get("space", "data") == "data" for before in samplers[:i])
+        if sampler.get("batch") == "fresh" and (after_data or whole["data"].get("repeat", 1) > 1):
+            sampler["batch"] = "same"
+    displaced = any(sampler.get("averaging", {}).get("of") == "displacement" for sampler in of_weights)
+    if len(of_weights) != 1 or displaced:
+        whole["optimizer"].pop("restore", None)
+    return samplers
+
+
+def _without_moves(value: Any, inside: bool = False) -> Any:
+    """No schedule over moves but in a sampler's target, kernel and projections."""
+    if isinstance(value, dict):
+        moving = {"target", "kernel", "projection"}
+        changed = {key: _without_moves(child, inside or key in moving) for key, child in value.items()}
+        if changed.get("over") == "moves" and not inside:
+            changed["over"] = "epochs"
+        return changed
+    return [_without_moves(child, inside) for child in value] if isinstance(value, list) else value
 
 
 @st.composite
 def _chain(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
-    """A chain that moves has a kernel, and a burn-in shorter than itself."""
+    """A chain that moves has a kernel, and a burn-in shorter than itself; what belongs to one space stays there."""
     sampler = draw(table)
     moves = sampler["moves"]
     if moves and "kernel" not in sampler:
         sampler["kernel"] = draw(_field(chain.Parameters, "kernel"))
-    burn_in = sampler.get("averaging", {}).get("burn_in", 0)
+    averaging, target, kernel = (sampler.get(key, {}) for key in ("averaging", "target", "kernel"))
+    burn_in = averaging.get("burn_in", 0)
     if burn_in and burn_in >= moves:
-        sampler["averaging"]["burn_in"] = draw(st.integers(0, max(0, moves - 1)))
+        averaging["burn_in"] = draw(st.integers(0, max(0, moves - 1)))
+    if sampler.get("space") == "weights":
+        if moves:
+            target = sampler.setdefault("target", {})
+            target.setdefault("direction", draw(st.sampled_from(["ascend", "descend"])))
+        target.pop("reduction", None)
+        sampler["projection"] = [p for p in sampler.get("projection", []) if p["kind"] != "box"]
+        averaging.pop("over_restarts", None)
+    else:
+        sampler.pop("batch", None)
+        averaging.pop("of", None)
+        if target.get("loss") == "signal":
+            target.pop("loss")
+        if kernel.get("drift") == "layer":
+            kernel["drift"] = "l2"
+    if averaging.get("of") != "displacement":
+        averaging.pop("gain", None)
     return sampler
 
 
 @st.composite
-def _evaluate(draw: st.DrawFn, sampler: Table | None) -> Table:
+def _evaluate(draw: st.DrawFn, samplers: list[Table]) -> Table:
     """An attack has a radius, its own or the sampler's; robust accuracy has an attack."""
     attacks = st.lists(st.sampled_from(["pgd-1", "pgd-5"]), max_size=2, unique=True)
     table: Table = draw(_table(Evaluate, attacks=attacks))
-    ball = any(p.get("kind") == "linf_ball" for p in (sampler or {}).get("projection", []))
+    balls = [p for sampler in samplers for p in sampler.get("projection", []) if p.get("kind") == "linf_ball"]
+    ball = bool(balls) and isinstance(balls[0]["radius"], float)
     if table.get("attacks") == []:
         table["select"] = draw(st.sampled_from(["clean", "last"]))
     elif not ball:
@@ -143,7 +209,7 @@ def _piecewise(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
 
 
 @st.composite
-def _cosine(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
+def _with_length(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
     """Over steps it needs a length."""
     drawn = draw(table)
     if drawn.get("over") == "steps":
@@ -155,7 +221,7 @@ def _cosine(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
 def _sgd(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
     """Nesterov's look-ahead needs a momentum."""
     drawn = draw(table)
-    if drawn.get("nesterov") and not drawn.get("momentum"):
+    if drawn.get("nesterov") and not isinstance(drawn.get("momentum", 0.0) or None, float):
         drawn["momentum"] = 0.9
     return drawn
 
@@ -164,7 +230,8 @@ def _sgd(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
 DEPENDENT: dict[tuple[str, str], Callable[[st.SearchStrategy[Table]], st.SearchStrategy[Table]]] = {
     ("samplers", "chain"): _chain,
     ("schedules", "piecewise"): _piecewise,
-    ("schedules", "cosine"): _cosine,
+    ("schedules", "cosine"): _with_length,
+    ("schedules", "linear"): _with_length,
     ("optimizers", "sgd"): _sgd,
 }
 
@@ -219,7 +286,7 @@ def _value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
         least = int(_bound(metadata, Ge, "ge", 0))
         return st.integers(least, least + int(min(_bound(metadata, Le, "le", LONGEST), LONGEST)))
     if annotation is float:
-        return _number(metadata)
+        return _number(metadata) if Schedulable() not in metadata else _scheduled(metadata)
     if annotation is str and (pattern := next((m.pattern for m in metadata if hasattr(m, "pattern")), None)):
         longest = _bound(metadata, MaxLen, "max_length", 80)
         return st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= longest)
@@ -240,6 +307,22 @@ def _primitive(draw: st.DrawFn, slot: OneOf) -> Any:
     dependent = DEPENDENT.get((slot.family, kind))
     drawn = draw(table if dependent is None else dependent(table))
     return drawn if unsaid else {"kind": kind, **drawn}
+
+
+@st.composite
+def _scheduled(draw: st.DrawFn, metadata: list[Any]) -> Any:
+    """A number, or now and then a schedule that stays below the number's bound."""
+    if draw(st.integers(0, 7)):
+        return draw(_number(metadata))
+    table = draw(_primitive(Schedulable().slot))
+    if _bound(metadata, Lt, "lt", 0.0):
+        below = {key: table[key] / 4 for key in ("start", "end") if key in table}
+        table |= below | ({"value": _quarter(table["value"])} if "value" in table else {})
+    return table
+
+
+def _quarter(value: Any) -> Any:
+    return [number / 4 for number in value] if isinstance(value, list) else value / 4
 
 
 def _number(metadata: list[Any]) -> st.SearchStrategy[float]:

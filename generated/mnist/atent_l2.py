@@ -1,7 +1,7 @@
 """mnist_atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: eb2261438fab448192fa199b2823a994d77dced27d588dc239b8593755c0fa53
+sha256 of the recipe's values: c6462b5ecd9f910a6f85c59247dfeff846a0b242b110f4c7b0aaea430625d624
 Cost: 200 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 200, as usually written 240.
 Passes:
@@ -24,6 +24,7 @@ NAME = "mnist_atent_l2"  # atent_l2.toml:7
 SEED = 0  # default
 DATA = "mnist"  # atent_l2.toml:10
 BATCH = 50  # atent_l2.toml:11
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "lenet5"  # atent_l2.toml:14
@@ -140,7 +141,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -149,17 +150,22 @@ def learning_rate(epoch, step):
     return constant(epoch, LR_VALUE)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 200 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 atent_l2.toml:9 [data]                         Alg. 1, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: gaussian_ball                           atent_l2.toml:24 [sampler.start]               Alg. 1, line 4
     z = gaussian_ball(x, rng.normal("attack.start", x), START_RADIUS)
 

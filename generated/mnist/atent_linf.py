@@ -1,7 +1,7 @@
 """mnist_atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 85e5cac6bb5a44941c366e95896c2bcf144a4eb4ae8ae2c7c4ac86dbd28398cc
+sha256 of the recipe's values: f49d38c4a93567e8b66eb0b33e52458f8708d3ade62ea0dcd9f73198cdbbd79f
 Cost: 400 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 400, as usually written 480.
 Passes:
@@ -24,6 +24,7 @@ NAME = "mnist_atent_linf"  # atent_linf.toml:7
 SEED = 0  # default
 DATA = "mnist"  # sgd.toml:9
 BATCH = 128  # sgd.toml:10
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
@@ -169,7 +170,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -178,17 +179,22 @@ def learning_rate(epoch, step):
     return constant(epoch, LR_VALUE)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 400 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:8 [data]                              Alg. 2, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: corner                                  atent_linf.toml:15 [sampler.start]             Alg. 2, line 4
     z = corner(x, rng.normal("attack.start", x), START_RADIUS)
 

@@ -1,7 +1,7 @@
 """mnist_atent_linf_short: one training step, as its recipe says.
 
 Compiled from atent_linf_short.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: f405fdec130601e14c9f56c71e4c5114af0a5f7bc6dd4f228e063ae2c63eb53e
+sha256 of the recipe's values: 0ede1213fa63c7534ce6aa6797b0e8da84a0620525f99005c20cc4d3a9e1f312
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -24,6 +24,7 @@ NAME = "mnist_atent_linf_short"  # atent_linf_short.toml:6
 SEED = 0  # default
 DATA = "mnist"  # sgd.toml:9
 BATCH = 128  # sgd.toml:10
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.02  # atent_linf_short.toml:10
 MODEL = "cnn7"  # sgd.toml:13
@@ -88,7 +89,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -97,17 +98,22 @@ def learning_rate(epoch, step):
     return constant(epoch, LR_VALUE)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 50 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 atent_linf_short.toml:9 [data]                 Alg. 2, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: corner                                  atent_linf.toml:15 [sampler.start]             Alg. 2, line 4
     z = corner(x, rng.normal("attack.start", x), START_RADIUS)
 

@@ -1,7 +1,7 @@
 """mnist_pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c305a7966bbafbcc121936e9cd5ddae25ed44d314f145fbc35b7e1edf2424509
+sha256 of the recipe's values: 78d82ae12562aff95359b28830c2f7b5bebdb5d9cebec9963f7efdfc00fa2c4a
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
@@ -23,6 +23,7 @@ NAME = "mnist_pgd_at_l2"  # pgd_at_l2.toml:6
 SEED = 0  # default
 DATA = "mnist"  # atent_l2.toml:10
 BATCH = 50  # atent_l2.toml:11
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "lenet5"  # atent_l2.toml:14
@@ -92,7 +93,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -101,17 +102,22 @@ def learning_rate(epoch, step):
     return constant(epoch, LR_VALUE)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 83 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 atent_l2.toml:9 [data]                         Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: radial                                  pgd_at_l2.toml:15 [sampler.start]              Alg. 4, line 4
     z = radial(x, rng.normal("attack.start", x), rng.uniform("attack.start", x), START_RADIUS)
     # project: l2_ball                               atent_l2.toml:34 [sampler.projection]          Alg. 4, line 8

@@ -1,7 +1,7 @@
 """mnist_pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c82cde3372c03901930057a1e971da3769838e2e4b454b69450ef77d16327992
+sha256 of the recipe's values: 84aa41beb93942fc408ad8e73ba60cb85b39dfaa8cf7fc4e70cc8be60b2c2357
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
@@ -23,6 +23,7 @@ NAME = "mnist_pgd_at_linf"  # pgd_at_linf.toml:7
 SEED = 0  # default
 DATA = "mnist"  # sgd.toml:9
 BATCH = 128  # sgd.toml:10
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
@@ -86,7 +87,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -95,17 +96,22 @@ def learning_rate(epoch, step):
     return constant(epoch, LR_VALUE)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 83 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:8 [data]                              Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # start: uniform                                 pgd_at_linf.toml:15 [sampler.start]            Alg. 4, line 4
     z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
     # project: linf_ball                             pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8

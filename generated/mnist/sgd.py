@@ -1,7 +1,7 @@
 """mnist_sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: d7c0a1427a6d4ea954bae4fdb7308a75c47aeaeb7eef8c45edbc2f0a4ca0907c
+sha256 of the recipe's values: 377323f7fb4eb577c420fcff648670bb10167408660f345efd96e43c9f2cab84
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -23,6 +23,7 @@ NAME = "mnist_sgd"  # sgd.toml:6
 SEED = 0  # default
 DATA = "mnist"  # sgd.toml:9
 BATCH = 128  # sgd.toml:10
+REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
@@ -52,7 +53,7 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def make_optimizer(parameters):
-    """The outer optimizer over these weights, at the first step's learning rate."""
+    """The outer optimizer over these weights, as it begins."""
     return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
 
 
@@ -61,17 +62,22 @@ def learning_rate(epoch, step):
     return constant(epoch, LR_VALUE)
 
 
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
 def train_step(model, optimizer, batches, rng, state):
     """One outer step, 3 units: points are drawn, handed on with their weights, and the weights move.
 
     Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
     """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
     # the next batch                                 sgd.toml:8 [data]
     x, y = next(batches)
     n = len(x)
-    optimizer.zero_grad(set_to_none=True)
-    signal = x.new_zeros(())
-
     # the signal's gradient in the weights           default [objective]
     signal += weight_gradient(model, x, y, cross_entropy, rng, weight=1.0 / n)
 

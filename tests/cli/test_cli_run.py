@@ -210,12 +210,70 @@ def test_list_shows_every_kind_and_its_parameters(capsys):
 
 
 @pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        (
+            "langevin",
+            {
+                "step_size": "η', in units of the input where the drift is normalised "
+                "(required; a number or a schedule)",
+                "drift": "how the gradient is normalised (default raw)",
+                "momentum": "what carries over from move to move; nothing where not given (default none)",
+                "momentum.mu": "μ, share of the direction before that is kept (required; a number or a schedule)",
+                "momentum.nesterov": "look ahead along the momentum (default false)",
+                "noise": "ε, scale of the injected noise; its square is the temperature "
+                "(default 0.0; a number or a schedule)",
+            },
+        ),
+        (
+            "chain",
+            {
+                "moves": "K, how many moves follow the start (required)",
+                "target": "the density it draws from (default its own defaults)",
+                "target.beta": "β, inverse temperature of the loss (default 1.0; a number or a schedule)",
+                "target.coupling": "what holds the point near its anchor (default none)",
+                "projection": "the sets a point is brought back to, in order (default none)",
+                "averaging": "which weights the points carry (default last)",
+            },
+        ),
+        (
+            "sgd",
+            {
+                "lr": "learning rate η (required; a number or a schedule)",
+                "weight_decay": "share of the weights added to the gradient (default 0.0; a number or a schedule)",
+            },
+        ),
+        ("piecewise", {"over": "what is counted, from 1 (default epochs)"}),
+    ],
+)
+def test_list_shows_defaults_and_where_a_schedule_may_stand(capsys, kind, lines):
+    assert run(["list", kind]) == 0
+    shown = {
+        line.split()[0]: line.split(maxsplit=1)[-1] for line in capsys.readouterr().out.splitlines() if line.strip()
+    }
+    for name, said in lines.items():
+        assert shown[name] == said
+
+
+def test_the_pages_say_where_a_schedule_may_stand():
+    pages = Path(__file__).parents[2] / "docs/primitives"
+    langevin, chain = ((pages / name).read_text().splitlines() for name in ("kernels/langevin.md", "samplers/chain.md"))
+    step_size = "| `step_size` | η', in units of the input where the drift is normalised | "
+    assert f"{step_size}required; a number or a schedule |" in langevin
+    assert "| `target.beta` | β, inverse temperature of the loss | `1.0`; a number or a schedule |" in chain
+    assert "| `kernel` | how a move proposes | `none` |" in chain
+
+
+@pytest.mark.parametrize(
     ("words", "costs"),
     [
         (["atent_linf"], (60, 50, 50)),
         (["atent_linf", "--set", "sampler.attack.moves=40"], (240, 200, 200)),
         (["pgd_at_linf"], (33, 23, 23)),
         (["sgd"], (3, 3, 3)),
+        (["entropy_sgd"], (15, 15, 15)),
+        (["awp_pgd_at"], (36, 26, 26)),
+        (["free_at"], (6, 5, 5)),
     ],
 )
 def test_explain_shows_each_stage_and_the_semantics_costs(capsys, words, costs):
@@ -226,3 +284,21 @@ def test_explain_shows_each_stage_and_the_semantics_costs(capsys, words, costs):
         assert any(line.startswith(stage) for line in shown.splitlines())
     table = [line.split() for line in shown.splitlines()[-3:]]
     assert [int(row[-1]) for row in table] == list(costs)
+
+
+def test_every_shipped_recipe_is_fine_and_explained(capsys):
+    from atentdsl.recipe import shipped
+
+    assert run(["check", *shipped.names()]) == 0
+    assert capsys.readouterr().out.count(": fine, the recipe ") == len(shipped.names())
+    for name in shipped.names():
+        assert run(["explain", name]) == 0
+        assert "units a step" in capsys.readouterr().out
+
+
+def test_explain_shows_a_schedule(capsys):
+    schedule = "{kind='linear', start=0.01, end=0.05, over='moves'}"
+    assert run(["explain", "atent_linf", "--set", f"sampler.attack.kernel.step_size={schedule}"]) == 0
+    shown = capsys.readouterr().out
+    assert "linear" in shown
+    assert "0.05" in shown

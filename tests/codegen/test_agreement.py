@@ -73,9 +73,13 @@ def test_each_pass_keeps_every_bit_is_verified_and_done_at_once(recipe, goal):
 @settings(max_examples=80)
 def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradients(recipe):
     """Without batch norm: in eval mode a chain reads running statistics, which training's evaluations update on the way
-    and drawing's do not.
+    and drawing's do not. Without dropout where a second chain follows: training has drawn a mask at the end of one.
     """
-    checked, model = atentdsl.load(recipe), network(dropout=0.4)
+    checked = atentdsl.load(recipe)
+    one_chain = sum(sampler.restarts for sampler in checked.samplers) <= 1
+    model = network(dropout=0.4 if one_chain else 0.0)
+    if any(sampler.space == "weights" for sampler in checked.samplers):
+        return  # training evaluates targets on the way, and drawing keeps the weights
     trained = run_module(compiled(checked), model, BATCHES[:1], seed=3)
     drawn = run_module(compiled(checked, "draw"), model, BATCHES[:1], seed=3)
     for name in ("points", "coefficients", "gradients"):

@@ -88,6 +88,9 @@ def options(model: type[BaseModel], path: tuple[str, ...]):
         for value in get_args(field.annotation):
             if isinstance(value, str):
                 yield (*path, name), value
+            for choice in get_args(value):  # of a field that may be left out
+                if isinstance(choice, str):
+                    yield (*path, name), choice
 
 
 TABLES = [(Target, ("sampler", "target")), (Evaluate, ("evaluate",)), (Data, ("data",)), (Compile, ("compile",))] + [
@@ -95,7 +98,9 @@ TABLES = [(Target, ("sampler", "target")), (Evaluate, ("evaluate",)), (Data, ("d
     for family, kind in KINDS
     if SLOTS[family][-1] == "kind"
 ]
-OPTIONS = sorted({option for model, path in TABLES for option in options(model, path)}, key=str)
+# What is counted by the move changes in a sampler alone.
+NEVER = (("optimizer", "lr", "over"), "moves")
+OPTIONS = sorted({option for model, path in TABLES for option in options(model, path)} - {NEVER}, key=str)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,8 @@ def test_up_to_three_projections_are_drawn(count):
 
 def branches(move):
     drift = move.drift.kind if move.drift else "raw"
-    return (drift, move.coupling is not None, move.covers, move.batch_mean, move.scale > 0, move.kernel.kind)
+    spread = (move.space, move.momentum is not None)
+    return (drift, move.coupling is not None, move.covers, move.batch_mean, move.descend, move.kernel.kind, *spread)
 
 
 def moves_of(recipe):
@@ -170,12 +176,17 @@ BRANCHES = [
     [True, False],
     [True, False],
     registry.kinds("kernels"),
+    ["data", "weights"],
+    [True, False],
 ]
+# What the checks refuse together: layers are of weights, and a batch's mean of data.
+APART = {("layer", "data"), (True, "weights")}
 
 
-@pytest.mark.parametrize(("i", "j"), list(combinations(range(6), 2)))
+@pytest.mark.parametrize(("i", "j"), list(combinations(range(8), 2)))
 def test_every_two_branches_of_a_move_are_drawn_together(i, j):
-    for pair in set(product(BRANCHES[i], BRANCHES[j])) - {(move[i], move[j]) for move in BRANCHES_DRAWN}:
+    apart = APART if (i, j) in {(0, 6), (3, 6)} else {("layer", True)} if (i, j) == (0, 3) else set()
+    for pair in set(product(BRANCHES[i], BRANCHES[j])) - {(move[i], move[j]) for move in BRANCHES_DRAWN} - apart:
         assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in moves_of(recipe))), pair
 
 
@@ -183,3 +194,61 @@ def test_every_two_branches_of_a_move_are_drawn_together(i, j):
 @settings(max_examples=60)
 def test_what_is_drawn_is_a_recipe(recipe):
     assert atentdsl.load(recipe).name == recipe["recipe"]["name"]
+
+
+def scheduled(recipe):
+    """Where a number is a schedule, and what it is counted by."""
+    found = set()
+
+    def walk(value, path):
+        if isinstance(value, dict):
+            if len(path) > 1 and path[-1] != "lr" and value.get("kind") in registry.kinds("schedules"):
+                found.add((path[-1], value.get("over", "epochs")))
+            for key, child in value.items():
+                walk(child, (*path, key))
+        elif isinstance(value, list):
+            for child in value:
+                walk(child, path)
+
+    walk(recipe, ())
+    return found
+
+
+SCHEDULED_DRAWN = set().union(*map(scheduled, DRAWN))
+OF_A_SAMPLER = ["step_size", "radius", "beta"]  # step size, noise, momentum: one slot each; these stand for all
+
+
+@pytest.mark.parametrize("over", ["moves", "epochs", "steps"])
+@pytest.mark.parametrize("number", OF_A_SAMPLER)
+def test_numbers_of_a_sampler_are_drawn_as_schedules_over_each_clock(number, over):
+    assert (number, over) in SCHEDULED_DRAWN or drawn(lambda recipe: (number, over) in scheduled(recipe))
+
+
+def spaces(recipe):
+    return tuple(sampler.get("space", "data") for sampler in recipe.get("sampler", []))
+
+
+SPACES_DRAWN = {spaces(recipe) for recipe in DRAWN}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_samplers_are_drawn_inside_one_another_in_every_order_of_spaces(count):
+    """Three of them too, in some of their orders."""
+    for order in product(["data", "weights"], repeat=count):
+        assert order in SPACES_DRAWN or drawn(lambda recipe, order=order: spaces(recipe) == order)
+    assert any(len(order) == 3 for order in SPACES_DRAWN)
+
+
+@pytest.mark.parametrize("of", ["gradient", "displacement"])
+@pytest.mark.parametrize("kind", registry.kinds("averaging"))
+def test_every_pair_of_a_space_and_an_averaging_is_drawn(kind, of):
+    def holds(recipe, space):
+        return any(
+            sampler.get("space", "data") == space
+            and sampler.get("averaging", {}).get("kind") == kind
+            and sampler["averaging"].get("of", "gradient") == of
+            for sampler in recipe.get("sampler", [])
+        )
+
+    for space in ("data", "weights") if of == "gradient" else ("weights",):
+        assert drawn(lambda recipe, space=space: holds(recipe, space))

@@ -5,6 +5,7 @@ Every module of the project but `atentdsl` and `atentdsl.runtime` and below is r
 
 from __future__ import annotations
 
+import itertools
 import json
 import runpy
 import sys
@@ -29,12 +30,12 @@ def train(file):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 20), torch.nn.Tanh(), torch.nn.Linear(20, 10))
     optimizer = module.make_optimizer(network.parameters())
     x, y = torch.rand(16, 1, 8, 8), torch.randint(10, (16,))
-    signals = []
+    signals, state = [], {}
     for step in (1, 2, 3):
         for group in optimizer.param_groups:
-            group["lr"] = module.learning_rate(1, step)
+            group.update(module.settings(1, step))
         rng = Streams(0, step, x.device)
-        signals.append(float(module.train_step(network, optimizer, iter([(x, y)]), rng, {})))
+        signals.append(float(module.train_step(network, optimizer, itertools.repeat((x, y)), rng, state)))
     return signals
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,9 +13,17 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import freeze_weights, optimised
 from atentdsl.plan import interpret, lower, units, verify
-from atentdsl.plan.operations import Evaluate, Frozen, Keep, Move, Project, Start, Update, flatten
+from atentdsl.plan.operations import Evaluate, Frozen, Move, Project, flatten
 from atentdsl.runtime import Streams, weights_frozen
 from atentdsl.testing import batch, network, recipes
+
+
+def moves_data(operation):
+    return isinstance(operation, Move | Project) and operation.space == "data"
+
+
+def asks_for_the_input(operation):
+    return isinstance(operation, Evaluate) and operation.wants == "input"
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
@@ -25,18 +35,37 @@ def test_regions_hold_the_moves_and_nothing_else_moves_into_them(recipe, goal):
     assert units(frozen) == units(literal)
     inside = [o for region in frozen.operations if isinstance(region, Frozen) for o in flatten(region.body)]
     outside = [o for o in frozen.operations if not isinstance(o, Frozen)]
-    assert not any(isinstance(o, Start | Keep | Update) for o in inside)
-    assert not any(isinstance(o, Evaluate) and o.wants == "weights" for o in inside)
-    assert not any(isinstance(o, Move) or (isinstance(o, Evaluate) and o.wants == "input") for o in outside)
-    assert all(o.after == "start" for o in outside if isinstance(o, Project))
+    assert all(moves_data(o) or asks_for_the_input(o) for o in inside)
+    assert not any(isinstance(o, Move) and o.space == "data" for o in outside)
+    assert not any(asks_for_the_input(o) for o in outside)
+    assert all(o.after == "start" for o in outside if isinstance(o, Project) and o.space == "data")
+    assert all(asks_for_the_input(region.body[0]) for region in frozen.operations if isinstance(region, Frozen))
     neighbours = zip(frozen.operations, frozen.operations[1:], strict=False)
     assert not any(isinstance(a, Frozen) and isinstance(b, Frozen) for a, b in neighbours)
 
 
-def test_a_recipe_without_moves_has_nothing_to_freeze():
-    literal = lower(atentdsl.load("sgd"))
+@pytest.mark.parametrize("name", ["sgd", "entropy_sgd"])
+def test_a_recipe_that_moves_no_data_has_nothing_to_freeze(name):
+    literal = lower(atentdsl.load(name))
     assert freeze_weights.apply(literal) == literal
     assert freeze_weights.why_not(literal) == "no evaluation asks for an input's gradient"
+
+
+def test_a_chain_inside_another_has_a_region_of_its_own():
+    """Its start lies between them."""
+    whole = atentdsl.load("pgd_at_linf", ["sampler.attack.moves=3"]).values()
+    whole["sampler"].append({"name": "inner", "moves": 2, "kernel": {"step_size": 0.1}})
+    frozen = freeze_weights.apply(lower(atentdsl.load(whole)))
+    regions = [o for o in frozen.operations if isinstance(o, Frozen)]
+    assert [sum(asks_for_the_input(o) for o in region.body) for region in regions] == [3, 2]
+
+
+def test_the_losses_of_a_restart_stand_outside():
+    """They record no graph as they are."""
+    changes = ["sampler.attack.restarts=2", 'sampler.attack.averaging={ kind = "last", over_restarts = "worst" }']
+    frozen = freeze_weights.apply(lower(atentdsl.load("pgd_at_linf", ["sampler.attack.moves=3", *changes])))
+    assert sum(isinstance(o, Evaluate) and o.wants == "loss" for o in frozen.operations) == 2
+    assert [len(o.body) for o in frozen.operations if isinstance(o, Frozen)] == [12, 12]
 
 
 class Watched(torch.nn.Module):
@@ -60,7 +89,7 @@ class Watched(torch.nn.Module):
 def step(model, recipe):
     module = as_module(generate(recipe).text, "frozen")
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    module.train_step(model, optimizer, iter([batch()]), Streams(0, 1, torch.device("cpu")), {})
+    module.train_step(model, optimizer, itertools.repeat(batch()), Streams(0, 1, torch.device("cpu")), {})
 
 
 def test_in_a_compiled_chain_no_weight_asks_for_a_gradient_or_gets_one():
@@ -77,6 +106,24 @@ def test_in_an_averaged_chain_the_gradients_grow_between_the_regions_only():
     step(model, recipe)
     asking = sum(p.requires_grad for p in model.parameters())
     assert model.seen == [(True, 0, 0), (False, asking, 0), (True, 0, asking), (False, asking, asking)]
+
+
+def test_around_a_chain_of_weights_every_weight_asks():
+    """The attack's moves are frozen, the climb of the weights is not, and it sees no gradient but its own."""
+    recipe, model = atentdsl.load("awp_pgd_at", ["sampler.attack.moves=3", "sampler.weights.moves=2"]), Watched()
+    asking = sum(p.requires_grad for p in model.parameters())
+    step(model, recipe)
+    assert model.seen == [(True, 0, 0)] * 3 + [(False, asking, 0)] * 3
+
+
+def test_in_a_chain_inside_weights_the_displacements_are_put_aside():
+    changes = ["sampler.weights.moves=2", "sampler.attack.moves=1", 'sampler.attack.averaging={ kind = "last" }']
+    recipe, model = atentdsl.load("entropy_sgd_atent", changes), Watched()
+    asked = [p.requires_grad for p in model.parameters()]
+    step(model, recipe)
+    assert model.seen == [(True, 0, 0), (False, len(asked) - 1, 0)] * 2
+    assert [p.requires_grad for p in model.parameters()] == asked
+    assert [p.grad is not None for p in model.parameters()] == asked
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])

@@ -111,7 +111,7 @@ def deviation(recipe, steps_by_hand, interpret=INTERPRETER.interpret):
     update = plan.operations[-1]
     model, f, step_by_hand = by_hand.Net(), by_hand.Net(), steps_by_hand()
     optimizer = update.optimizer.function(
-        model.parameters(), update.rate.function(1, **dict(update.rate.arguments)), **dict(update.optimizer.arguments)
+        model.parameters(), dict(update.rate.call.arguments)["value"], **dict(update.optimizer.arguments)
     )
     worst = 0.0
     for step, (x, y) in enumerate(by_hand.data(STEPS)):
@@ -157,20 +157,24 @@ def test_every_part_of_the_algorithm_is_at_work(name):
 
 # One edit of the interpreter each; which algorithms notice it.
 MUTANTS = {
-    "the loss is climbed down": ("g = move.scale * at.g", "g = -move.scale * at.g", ALGORITHMS),
-    "no mean over the batch": ("g = g / len(at.x)", "g = g", ["Alg. 1", "Alg. 2", "Alg. 4"]),
-    "the pull is forgotten": ('return g + pull if move.covers == "loss" else g', "return g", ["Alg. 1"]),
-    "the drift is not normalised": ("g = _apply(move.drift, g=g) if move.drift else g", "g = g", ["published code"]),
-    "the sum for the mean": ("at, loss, mode).mean()", "at, loss, mode).sum()", ALGORITHMS),
-    "coefficients forgotten": ("float(c) * _losses", "1.0 * _losses", ["Alg. 1", "Alg. 2", "published code"]),
-    "no projection": ("at.z = _apply(call, z=at.z, old=at.old, anchor=at.x)", "pass", ["Alg. 2", "Alg. 4"]),
-    "the wrong old point": ("at.old = at.z", "at.old = at.x", ["Alg. 2"]),
-    "the anchor moves": ("pull = _apply(operation.coupling, z=at.z, anchor=at.x)", "pull = 0 * at.z", ["Alg. 1"]),
+    "the loss is climbed down": ("g = -g if move.descend else g", "g = g if move.descend else -g", ALGORITHMS),
+    "no mean over the batch": ("g = g / len(z)", "g = g", ["Alg. 1", "Alg. 2", "Alg. 4"]),
+    "the pull is forgotten": ("drift = drift + outside", "pass", ["Alg. 1"]),
+    "the drift is not normalised": ("if move.drift:\n", "if False:\n", ["published code"]),
+    "the sum for the mean": ("point, loss, mode).mean()", "point, loss, mode).sum()", ALGORITHMS),
+    "coefficients forgotten": (
+        "float(operation.coefficient) * self._losses",
+        "1.0 * self._losses",
+        ["Alg. 1", "Alg. 2", "published code"],
+    ),
+    "no projection": ("self.points[name] = self._apply(call, index=index, **tensors)", "pass", ["Alg. 2", "Alg. 4"]),
+    "the wrong old point": ("self.old = z\n", "self.old = anchor\n", ["Alg. 2"]),
+    "the anchor moves": ("self._apply(move.coupling, index=k, z=z, anchor=anchor)", "0 * z", ["Alg. 1"]),
     "gradients pile up": ("optimizer.zero_grad()", "pass", ALGORITHMS),
-    "no update": ("optimizer.step()", "pass", ALGORITHMS),
+    "no update": ("self.optimizer.step()", "pass", ALGORITHMS),
     "points that differ from those evaluated": (
-        "losses(model, at.z.detach()",
-        "losses(model, at.x.detach()",
+        "self._losses(point.detach(), point",
+        "self._losses(self.points['x'].detach(), point",
         ALGORITHMS,
     ),
 }

@@ -51,7 +51,7 @@ def test_what_a_bare_chain_means() -> None:
     assert isinstance(bare.kernel, gradient.Parameters)
     assert (bare.kernel.kind, bare.kernel.drift, bare.kernel.covers) == ("gradient", "raw", "loss")
     assert (bare.start.kind, bare.averaging.kind, bare.projection) == ("zero", "last", [])
-    assert (bare.target.loss, bare.target.beta, bare.target.direction) == ("cross_entropy", 1.0, "ascend")
+    assert (bare.target.loss, bare.target.beta, bare.target.direction) == ("cross_entropy", 1.0, None)
     assert (bare.target.reduction, bare.target.coupling.kind) == ("per_example", "none")
     assert (bare.mode, bare.space, bare.name) == ("eval", "data", "data")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from primitives.primitive_draws import modest
 
-from atentdsl.primitives.schedules import constant, cosine, piecewise
+from atentdsl.primitives.schedules import constant, cosine, linear, piecewise
 
 NUMBERS = st.floats(0, 10) | st.sampled_from([0.1, 0.01, 1e-3, 0.0])
 BEGINNINGS = st.sets(st.integers(2, 60), max_size=6).map(lambda at: [1, *sorted(at)])
@@ -86,3 +86,20 @@ def test_cosine_over_steps_needs_a_length_and_over_epochs_none() -> None:
     assert field == "over"
     assert "needs a length" in says
     assert "`length`" in mend
+
+
+@modest
+@given(st.floats(0, 10), st.floats(0, 10), st.integers(1, 50))
+def test_linear_is_numpys_interpolation_and_stays(start: float, end: float, length: int) -> None:
+    for t in range(1, length + 5):
+        wanted = np.interp(t, [1, 1 + length], [start, end])
+        assert math.isclose(linear.linear(t, start, end, length), wanted, rel_tol=1e-12, abs_tol=1e-14)
+
+
+def test_linear_over_steps_needs_a_length_and_over_epochs_and_moves_none() -> None:
+    def found(over: str, length: int | None) -> list[tuple[str, str, str]]:
+        table = linear.Parameters.model_validate({"over": over, "start": 0.1, "end": 0.2, "length": length})
+        return linear.conflicts(table.parameters())
+
+    assert [conflict[0] for conflict in found("steps", None)] == ["over"]
+    assert found("steps", 3) == found("epochs", None) == found("moves", None) == []

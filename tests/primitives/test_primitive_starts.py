@@ -95,7 +95,7 @@ LAWS |= {"gaussian_ball": (gaussian_ball, is_on_the_sphere), "radial": (radial, 
 
 
 def test_every_start_is_here() -> None:
-    assert {"zero", *LAWS} == set(registry.kinds("starts"))
+    assert {"zero", "carry", *LAWS} == set(registry.kinds("starts"))
     assert registry.primitive("starts", "zero").function is None
 
 

@@ -18,16 +18,19 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from atentdsl.codegen.sources import SHARED, Sources
-from atentdsl.plan.lower import TENSORS
+from atentdsl.plan.calls import TENSORS
 from atentdsl.primitives import registry
+from atentdsl.primitives.average import Average
 from atentdsl.primitives.density import Target
+from atentdsl.primitives.kernel import Momentum
 from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.references import REFERENCES
 from atentdsl.primitives.slots import OneOf
 
 WORDS = [(family, kind) for family in registry.families() for kind in registry.kinds(family)]
 TABLES = {f"{family}-{kind}": registry.primitive(family, kind).parameters for family, kind in WORDS} | {
-    "target": Target
+    "target": Target,
+    "momentum": Momentum,
 }
 every_word = pytest.mark.parametrize(("family", "kind"), WORDS)
 every_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -43,7 +46,7 @@ def test_the_families_are_there() -> None:
 
 
 def test_a_kind_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(KeyError, match="no 'l7' in drifts: l1, l2, raw, sign"):
+    with pytest.raises(KeyError, match="no 'l7' in drifts: l1, l2, layer, raw, sign"):
         registry.primitive("drifts", "l7")
 
 
@@ -69,11 +72,13 @@ def test_its_functions_arguments_can_be_bound(family: str, kind: str) -> None:
     fields = set(primitive.parameters.model_fields) - {"kind"}
     assert arguments(primitive) <= TENSORS | fields
     # What is not the function's is read by lowering itself.
-    lowered = {"when", "projected", "drift", "covers", "epochs", "over", "lr", "per"}
+    lowered = {"when", "projected", "drift", "covers", "momentum", "epochs", "over", "lr", "restore", "per"}
     if primitive.function is not None:
         assert fields - arguments(primitive) <= lowered
     if primitive.coefficients is not None:
-        assert set(inspect.signature(primitive.coefficients).parameters) == {"moves"} | fields
+        assert set(inspect.signature(primitive.coefficients).parameters) == {"moves"} | fields - set(
+            Average.model_fields
+        )
     if primitive.energy is not None:
         assert set(inspect.signature(primitive.energy).parameters) == arguments(primitive)
 

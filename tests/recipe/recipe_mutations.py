@@ -21,6 +21,15 @@ NUMBERS = [0, 1, -1, 2, 10**6, 2**63 - 1, -(2**63), 0.0, -0.0, 0.5, 1.0, 1e-320,
 ODD = [float("nan"), float("inf"), -float("inf"), True, False, "", "x", "0.1", "8/255", "true", "1e-3", "\x00", "é数😀"]
 DATES = [datetime.date(2020, 1, 2), datetime.time(3, 4), datetime.datetime(2020, 1, 2, 3, 4)]
 NESTED = [[], {}, [[]], [{}], [1, "a"], {"kind": 3}, {"kind": ["langevin"]}, {"kind": {}}, {"": 1}, {"a": {"b": {}}}]
+SCHEDULES = [
+    {"kind": "linear", "start": 0.5, "end": 1.5},
+    {"kind": "linear", "start": "0.5", "ends": 0},
+    {"kind": "cosine", "start": 0.5, "over": "moves"},
+    {"kind": "cosine", "start": -1, "over": "steps"},
+    {"kind": "constant", "value": 0.5},
+    {"kind": "piecewise", "at": [1, 3], "value": [0.5, 2.0]},
+    {"value": 0.1},
+]
 WORDS = [
     "linf_ball",
     "langevin",
@@ -34,12 +43,39 @@ WORDS = [
     "cosine",
     "constant",
     "mean",
+    "linear",
+    "carry",
+    "layer",
+    "signal",
+    "weights",
+    "fresh",
+    "frozen",
+    "displacement",
+    "worst",
+    "moves",
+    "after_update",
 ]
-VALUES = st.sampled_from([*NUMBERS, *ODD, *DATES, *NESTED, *WORDS]) | st.text(max_size=4).filter(str.isprintable)
+VALUES = st.sampled_from([*NUMBERS, *ODD, *DATES, *NESTED, *SCHEDULES, *WORDS]) | st.text(max_size=4).filter(
+    str.isprintable
+)
 
 FAMILIAR = ["kind", "name", "schema", "extends", "sampler", "kernel", "data", "projection", "coupling", "lr", "over"]
 STRANGE = ["noize", "eps", "steps", "", "a b", "a.b", "é", "x" * 200]
-KEYS = st.sampled_from([*FAMILIAR, "noise", "radius", "moves", "start", "at", "value", *STRANGE])
+OFTEN = [
+    "space",
+    "batch",
+    "restarts",
+    "momentum",
+    "mu",
+    "of",
+    "gain",
+    "restore",
+    "repeat",
+    "end",
+    "length",
+    "direction",
+]
+KEYS = st.sampled_from([*FAMILIAR, *OFTEN, "noise", "radius", "moves", "start", "at", "value", *STRANGE])
 
 
 def places(value: Any, path: Path = ()) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -36,23 +37,28 @@ def extreme(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def step(recipe: Any) -> None:
-    """One outer step, one drawing and one attack, on a network of its own."""
+    """Three outer steps, one drawing and one attack, on a network of its own."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     x, y = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
     rng = Streams(recipe.header.seed, 1, x.device)
     drawn = as_module(generate(recipe, "draw").text, "drawn").draw(network, x, y, rng)
+    of_weights = bool(recipe.samplers) and recipe.samplers[-1].space == "weights"  # the last sampler's points
+    shape = (1, 64 * 10 + 10) if of_weights else x.shape
     assert drawn
-    assert all(z.shape == x.shape and math.isfinite(weight) for z, weight in drawn)
+    assert all(z.shape == shape and math.isfinite(weight) for z, weight in drawn)
     for attack in attacks(recipe):
         assert attack.withstands(network, x, y, 0).shape == (2,)
     module = as_module(generate(recipe).text, "trained")
     optimizer = module.make_optimizer(network.parameters())
+    state: dict[str, Any] = {}
     for epoch in (1, 2, module.EPOCHS):
-        rate = module.learning_rate(epoch, epoch)
-        assert 0 <= rate < math.inf
-        optimizer.param_groups[0]["lr"] = rate
-        assert module.train_step(network, optimizer, iter([(x, y)]), rng, {}).shape == ()
+        settings = module.settings(epoch, epoch)
+        assert settings["lr"] == module.learning_rate(epoch, epoch)
+        assert all(0 <= value < math.inf for value in settings.values())
+        optimizer.param_groups[0].update(settings)
+        rng = Streams(recipe.header.seed, epoch, x.device, epoch)
+        assert module.train_step(network, optimizer, itertools.repeat((x, y)), rng, state).shape == ()
 
 
 @given(extreme())

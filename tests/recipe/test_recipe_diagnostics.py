@@ -57,13 +57,13 @@ error[unknown-key]: unknown key `noize` in kernel `langevin`
 21 | noize = 1e-3
    | ^^^^^ not a parameter of `langevin`
    |
-help: did you mean `noise`?  accepted: step_size, noise, drift, covers
+help: did you mean `noise`?  accepted: step_size, drift, covers, momentum, noise
 
 1 error"""
     )
     assert render(error, "concise") == (
         "mine.toml:21:1: unknown-key: unknown key `noize` in kernel `langevin` "
-        "(did you mean `noise`?  accepted: step_size, noise, drift, covers)"
+        "(did you mean `noise`?  accepted: step_size, drift, covers, momentum, noise)"
     )
 
 
@@ -89,17 +89,17 @@ def test_what_extends_makes_wrong_shows_both_files(here):
     assert (
         render(wrong(over, "own.toml"))
         == """\
-error[inconsistent]: a recipe has at most one sampler
-  --> own.toml:5:1
+error[inconsistent]: a chain that moves needs a kernel
+  --> own.toml:6:1
    |
- 5 | [[sampler]]
-   | ^^^^^^^^^^^
+ 6 | moves = 7
+   | ^^^^^
   --> base.toml:10:1
    |
 10 | [[sampler]]
-   | ----------- the first one
+   | ----------- the one before it
    |
-help: to change the sampler of base.toml, write `name = "attack"`
+help: add a `[sampler.kernel]` table with a `step_size`; to change the sampler of base.toml, write `name = "attack"`
 
 1 error"""
     )
@@ -129,7 +129,7 @@ ONE = {
     "a word of another library": (
         [("step_size = 0.01", "alpha = 0.01")],
         ("unknown-key", 20, 1, 5, "unknown key `alpha` in kernel `langevin`", "not a parameter of `langevin`"),
-        "did you mean `step_size`?  accepted: step_size, noise, drift, covers",
+        "did you mean `step_size`?  accepted: step_size, drift, covers, momentum, noise",
     ),
     "eps of a ball": (
         [('"linf_ball"\nradius', '"linf_ball"\neps')],
@@ -144,12 +144,12 @@ ONE = {
     "a kind forgotten": (
         [('kind = "langevin"\n', "")],
         ("unknown-key", 20, 1, 5, "unknown key `noise` in kernel `gradient`", "not a parameter of `gradient`"),
-        '`noise` asks for `kind = "langevin"`.  accepted: step_size, drift, covers',
+        '`noise` asks for `kind = "langevin"`.  accepted: step_size, drift, covers, momentum',
     ),
     "a parameter of another kind": (
         [('"langevin"', '"gradient"')],
         ("unknown-key", 21, 1, 5, "unknown key `noise` in kernel `gradient`", "not a parameter of `gradient`"),
-        "`noise` is a parameter of `langevin`.  accepted: step_size, drift, covers",
+        "`noise` is a parameter of `langevin`.  accepted: step_size, drift, covers, momentum",
     ),
     "a misspelling in braces": (
         [("gamma", "gama")],
@@ -159,7 +159,7 @@ ONE = {
     "a lone number's schedule without its kind": (
         [('kind = "cosine", ', "")],
         ("unknown-key", 32, 8, 5, "unknown key `start` in schedule `constant`", "not a parameter of `constant`"),
-        '`start` asks for `kind = "cosine"`.  accepted: over, value',
+        '`start` asks for `kind = "cosine"` or `kind = "linear"`.  accepted: over, value',
     ),
     "a key missing": (
         [("batch = 64\n", "")],
@@ -328,7 +328,14 @@ ONE = {
     ),
     "no ball and no radius": (
         [('[[sampler.projection]]\nkind = "linf_ball"\nradius = 0.1\n', "")],
-        ("inconsistent", 32, 1, 7, "the attacks have no radius: no sampler projects onto an l-infinity or l2 ball", ""),
+        (
+            "inconsistent",
+            32,
+            1,
+            7,
+            "the attacks have no radius: no sampler of data projects onto an l-infinity or l2 ball",
+            "",
+        ),
         'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`',
     ),
     "no attack to select by": (

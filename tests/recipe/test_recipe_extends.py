@@ -103,6 +103,7 @@ def test_tables_merge_and_other_kinds_replace():
         "kind": "sgd",
         "epochs": 7,
         "lr": {"kind": "constant", "over": "epochs", "value": 0.2},
+        "restore": "before_update",
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0,
@@ -139,7 +140,7 @@ def test_a_mistake_in_the_base_is_shown_in_the_base():
     assert render(refused(), "concise").splitlines() == [
         "own.toml:6:12: out-of-range: `momentum` must be below 1 (accepted: 0 <= momentum < 1)",
         "base.toml:21:1: unknown-key: unknown key `noize` in kernel `langevin` "
-        "(did you mean `noise`?  accepted: step_size, noise, drift, covers)",
+        "(did you mean `noise`?  accepted: step_size, drift, covers, momentum, noise)",
     ]
 
 
@@ -189,7 +190,7 @@ error[unknown-key]: unknown key `batch_size` in `[data]`
 6 | batch_size = 64
   | ^^^^^^^^^^ not a key of `[data]`
   |
-help: did you mean `batch`?  accepted: name, batch, augment, validation
+help: did you mean `batch`?  accepted: name, batch, repeat, augment, validation
 
 error[out-of-range]: `validation` must be below 1
  --> own.toml:7:14

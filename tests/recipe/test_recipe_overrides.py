@@ -77,7 +77,7 @@ def test_what_an_override_names(text, path, value):
 def test_a_table_of_the_same_kind_merges_and_of_another_replaces():
     assert load("mine.toml", ["optimizer={epochs=3}"]).values()["optimizer"]["momentum"] == 0.9
     replaced = load("mine.toml", ["optimizer={kind='adamw', epochs=3, lr=1}"]).values()["optimizer"]
-    assert set(replaced) == {"kind", "epochs", "lr", "betas", "eps", "weight_decay"}
+    assert set(replaced) == {"kind", "epochs", "lr", "restore", "betas", "eps", "weight_decay"}
 
 
 def test_the_last_override_wins_and_one_text_is_enough():
@@ -173,7 +173,7 @@ EXAMPLE = "(write it as --set sampler.attack.moves=5)"
         (
             "sampler.attack.kernel.noize=1",
             "--set sampler.attack.kernel.noize=1:1:23: unknown-key: unknown key `noize` in kernel `langevin` "
-            "(did you mean `noise`?  accepted: step_size, noise, drift, covers)",
+            "(did you mean `noise`?  accepted: step_size, drift, covers, momentum, noise)",
         ),
         (
             "evaluation.radius=0.1",

@@ -29,8 +29,9 @@ def program(step=None, epochs=3, batch=8, select="clean"):
         return step(model, optimizer, x, y) if step else x.new_zeros(())
 
     return SimpleNamespace(
-        BATCH=batch, AUGMENT=(), PRECISION="float32", EPOCHS=epochs, SELECT=select, met=met, train_step=train_step,
-        learning_rate=lambda epoch, step: 0.1 * epoch + 0.001 * step,
+        BATCH=batch, REPEAT=1, AUGMENT=(), PRECISION="float32", EPOCHS=epochs, SELECT=select,
+        met=met, train_step=train_step,
+        settings=lambda epoch, step: {"lr": 0.1 * epoch + 0.001 * step},
         make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     )  # fmt: skip
 

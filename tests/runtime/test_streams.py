@@ -79,3 +79,43 @@ def test_successive_steps_are_independent():
     assert stats.kstest(correlation.numpy(), "norm").pvalue > 1e-6
     shared = draws[:1].expand(59, -1)
     assert stats.kstest(((shared[1:] * shared[:-1]).mean(dim=1) * math.sqrt(2000)).numpy(), "norm").pvalue < 1e-6
+
+
+def masks_of(rng, points):
+    """The dropout mask that each point meets, evaluated in this order."""
+    found = []
+    for z in points:
+        with rng.same_masks(z):
+            found.append(torch.nn.functional.dropout(torch.ones(64), 0.5) == 0)
+    return found
+
+
+def test_every_living_point_keeps_its_mask_whatever_is_evaluated_between():
+    a, b = torch.zeros(2), torch.zeros(2)
+    masks = masks_of(Streams(0, 1, CPU), [a, b, a, b, a])
+    assert torch.equal(masks[0], masks[2]) and torch.equal(masks[0], masks[4])  # noqa: PT018 - one mask
+    assert torch.equal(masks[1], masks[3])
+    assert not torch.equal(masks[0], masks[1])
+
+
+def test_a_point_after_a_repeated_one_has_a_mask_that_no_other_has():
+    a, b, c = torch.zeros(2), torch.zeros(2), torch.zeros(2)
+    masks = masks_of(Streams(0, 1, CPU), [a, b, a, c])
+    assert not torch.equal(masks[3], masks[1])
+
+
+def test_a_point_is_another_one_when_the_weights_have_moved():
+    rng, a = Streams(0, 1, CPU), torch.zeros(2)
+    (first,) = masks_of(rng, [a])
+    rng.new_points()
+    assert not torch.equal(first, masks_of(rng, [a])[0])
+
+
+def test_a_long_chain_keeps_no_point_and_no_state_of_those_that_are_gone():
+    rng = Streams(0, 1, CPU)
+    z = torch.zeros(2)
+    for _ in range(50):
+        z = z + 1
+        with rng.same_masks(z):
+            pass
+    assert len(rng._masks) == 1

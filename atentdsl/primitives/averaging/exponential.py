@@ -16,10 +16,11 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, Primitive, Share
+from atentdsl.primitives.average import Average
+from atentdsl.primitives.primitive import Primitive, Share
 
 
-class Parameters(Kinded):
+class Parameters(Average):
     """The table `[sampler.averaging]` with kind `exponential`."""
 
     alpha: Share = Field(description="α, the newest point's share, in (0, 1]")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.average import Average
+from atentdsl.primitives.primitive import Primitive
 
 
-class Parameters(Kinded):
+class Parameters(Average):
     """The table `[sampler.averaging]` with kind `last`."""
 
 

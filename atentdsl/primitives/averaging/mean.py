@@ -14,10 +14,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.average import Average
+from atentdsl.primitives.primitive import Primitive
 
 
-class Parameters(Kinded):
+class Parameters(Average):
     """The table `[sampler.averaging]` with kind `mean`."""
 
     burn_in: Annotated[int, Field(ge=0)] = Field(0, description="points left out at the chain's beginning")

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The inline table `coupling` with kind `l2`."""
 
-    gamma: NonNegative = Field(description="γ, strength of the pull towards the anchor")
+    gamma: NonNegativeOrSchedule = Field(description="γ, strength of the pull towards the anchor")
     per: Literal["time", "move"] = Field("time", description="whether the step size multiplies the pull")
 
 

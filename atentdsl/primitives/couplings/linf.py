@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 import lazy_loader
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 torch = lazy_loader.load("torch")
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The inline table `coupling` with kind `linf`."""
 
-    gamma: NonNegative = Field(description="γ, twice the strength of the pull towards the anchor")
+    gamma: NonNegativeOrSchedule = Field(description="γ, twice the strength of the pull towards the anchor")
     per: Literal["time", "move"] = Field("time", description="whether the step size multiplies the pull")
 
 

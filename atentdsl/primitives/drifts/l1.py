@@ -13,29 +13,12 @@ tensor([[ 0.2500, -0.7500],
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import lazy_loader
-
 from atentdsl.primitives.primitive import Part, Primitive
-
-torch = lazy_loader.load("torch")
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from atentdsl.primitives.tensors import unit_l1
 
 
 class Parameters(Part):
     """A drift has no parameters."""
-
-
-def unit_l1(g: Tensor) -> Tensor:
-    """g with magnitudes that sum to one per example, zero where g is zero."""
-    flat = g.flatten(1)
-    largest = flat.abs().amax(dim=1, keepdim=True)
-    scaled = flat / torch.where(largest > 0, largest, 1.0)
-    length = scaled.abs().sum(dim=1, keepdim=True)
-    return (scaled / torch.where(length > 0, length, 1.0)).view_as(g)
 
 
 PRIMITIVE = Primitive(Parameters, unit_l1, cites=("dong2018mifgsm",))

@@ -13,23 +13,17 @@ tensor([[ 0.1000, -0.1000]])
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from atentdsl.primitives.primitive import Kinded, Positive, Primitive
-from atentdsl.primitives.slots import NameOf
+from atentdsl.primitives.kernel import Kernel
+from atentdsl.primitives.primitive import Primitive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Parameters(Kinded):
+class Parameters(Kernel):
     """The table `[sampler.kernel]` with kind `gradient`."""
-
-    step_size: Positive = Field(description="η', in units of the input where the drift is normalised")
-    drift: Annotated[str, NameOf("drifts")] = Field("raw", description="how the gradient is normalised")
-    covers: Literal["loss", "energy"] = Field("loss", description="what the drift normalises")
 
 
 def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:

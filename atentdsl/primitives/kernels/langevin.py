@@ -15,24 +15,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Positive, Primitive
-from atentdsl.primitives.slots import NameOf
+from atentdsl.primitives.kernel import Kernel
+from atentdsl.primitives.primitive import Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Parameters(Kinded):
+class Parameters(Kernel):
     """The table `[sampler.kernel]` with kind `langevin`."""
 
-    step_size: Positive = Field(description="η', in units of the input where the drift is normalised")
-    noise: NonNegative = Field(0.0, description="ε, scale of the injected noise; its square is the temperature")
-    drift: Annotated[str, NameOf("drifts")] = Field("raw", description="how the gradient is normalised")
-    covers: Literal["loss", "energy"] = Field("loss", description="what the drift normalises")
+    noise: NonNegativeOrSchedule = Field(
+        0.0, description="ε, scale of the injected noise; its square is the temperature"
+    )
 
 
 def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import lazy_loader
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Positive, Primitive
-from atentdsl.primitives.slots import OneOf
+from atentdsl.primitives.outer import Outer
+from atentdsl.primitives.primitive import Positive, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 torch = lazy_loader.load("torch")
 
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Parameters(Kinded):
+class Parameters(Outer):
     """The table `[optimizer]` with kind `adamw`."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="passes over the training set")
-    lr: Annotated[Kinded, OneOf("schedules", "constant", number="value")] = Field(description="learning rate η")
     betas: Annotated[list[Beta], Field(min_length=2, max_length=2)] = Field(
         default_factory=lambda: [0.9, 0.999], description="decay of the first and second moments"
     )
     eps: Positive = Field(1e-8, description="added to the root of the second moment")
-    weight_decay: NonNegative = Field(0.01, description="share of the weights taken away, times the learning rate")
+    weight_decay: NonNegativeOrSchedule = Field(
+        0.01, description="share of the weights taken away, times the learning rate"
+    )
 
 
 def adamw(parameters: Iterable[Tensor], lr: float, betas: list[float], eps: float, weight_decay: float) -> Optimizer:

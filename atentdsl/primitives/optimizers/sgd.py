@@ -11,13 +11,14 @@ True
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
-from atentdsl.primitives.slots import OneOf
+from atentdsl.primitives.outer import Outer
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule, ShareOrSchedule
 
 torch = lazy_loader.load("torch")
 
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-class Parameters(Kinded):
+class Parameters(Outer):
     """The table `[optimizer]` with kind `sgd`."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="passes over the training set")
-    lr: Annotated[Kinded, OneOf("schedules", "constant", number="value")] = Field(description="learning rate η")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the previous direction kept")
+    momentum: ShareOrSchedule = Field(0.0, description="share of the previous direction kept")
     nesterov: bool = Field(False, description="look ahead along the momentum")
-    weight_decay: NonNegative = Field(0.0, description="share of the weights added to the gradient")
+    weight_decay: NonNegativeOrSchedule = Field(0.0, description="share of the weights added to the gradient")
 
 
 def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
@@ -42,7 +41,10 @@ def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool
 
 
 def conflicts(parameters: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Nesterov's look-ahead needs a momentum."""
+    """Nesterov's look-ahead needs a momentum, from the first step on."""
+    if parameters["nesterov"] and isinstance(parameters["momentum"], Kinded):
+        message = "`nesterov` needs a momentum from the first step on, and a schedule may begin at 0"
+        return [("nesterov", message, "write `momentum` as a number, or drop `nesterov`")]
     if parameters["nesterov"] and not parameters["momentum"]:
         return [("nesterov", "`nesterov` needs a momentum", "set `momentum`, for example 0.9, or drop `nesterov`")]
     return []

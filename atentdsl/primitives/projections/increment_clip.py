@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 from atentdsl.primitives.tensors import clip_around
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[[sampler.projection]]` with kind `increment_clip`."""
 
-    radius: NonNegative = Field(description="largest change of a coordinate in one move: 1/γ of Eq. 14")
+    radius: NonNegativeOrSchedule = Field(description="largest change of a coordinate in one move: 1/γ of Eq. 14")
     when: Literal["every", "last"] = Field("every", description="at every move, or at the last alone")
 
 

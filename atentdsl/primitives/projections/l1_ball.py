@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 import lazy_loader
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 torch = lazy_loader.load("torch")
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[[sampler.projection]]` with kind `l1_ball`."""
 
-    radius: NonNegative = Field(description="largest sum of a perturbation's magnitudes, in units of the input")
+    radius: NonNegativeOrSchedule = Field(
+        description="largest sum of a perturbation's magnitudes, in units of the input"
+    )
     when: Literal["every", "last"] = Field("every", description="after every move, or after the last alone")
 
 

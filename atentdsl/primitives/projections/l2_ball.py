@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 from atentdsl.primitives.tensors import within_l2
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[[sampler.projection]]` with kind `l2_ball`."""
 
-    radius: NonNegative = Field(description="largest Euclidean length of a perturbation, in units of the input")
+    radius: NonNegativeOrSchedule = Field(
+        description="largest Euclidean length of a perturbation, in units of the input"
+    )
     when: Literal["every", "last"] = Field("every", description="after every move, or after the last alone")
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 from atentdsl.primitives.tensors import clip_around
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[[sampler.projection]]` with kind `linf_ball`."""
 
-    radius: NonNegative = Field(description="largest perturbation of a coordinate, in units of the input")
+    radius: NonNegativeOrSchedule = Field(description="largest perturbation of a coordinate, in units of the input")
     when: Literal["every", "last"] = Field("every", description="after every move, or after the last alone")
 
 

@@ -1,1 +1,1 @@
-"""Numbers that change over epochs or steps, both counted from 1."""
+"""Numbers that change over moves, epochs or steps, each counted from 1."""

@@ -16,7 +16,7 @@ from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
 class Parameters(Kinded):
     """A schedule table with kind `constant`."""
 
-    over: Literal["epochs", "steps"] = Field("epochs", description="what is counted, from 1")
+    over: Literal["epochs", "steps", "moves"] = Field("epochs", description="what is counted, from 1")
     value: NonNegative = Field(description="the number")
 
 

@@ -2,8 +2,8 @@
 
     end + (start - end) * (1 + cos(pi * (t - 1) / length)) / 2       for t = 1 … length, then end
 
-Counted from 1, so that epoch 1 runs at `start`; `end` itself is reached after `length`. Over epochs, `length` is the
-number of epochs where it is not given. (Loshchilov and Hutter, SGDR, Eq. 5)
+Counted from 1, so that epoch 1 runs at `start`; `end` itself is reached after `length`. Over epochs and
+moves, `length` is their number where it is not given. (Loshchilov and Hutter, SGDR, Eq. 5)
 
 >>> [round(cosine(t, start=1.0, end=0.0, length=4), 3) for t in (1, 2, 3, 4, 5, 9)]
 [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
@@ -23,7 +23,7 @@ from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
 class Parameters(Kinded):
     """A schedule table with kind `cosine`."""
 
-    over: Literal["epochs", "steps"] = Field("epochs", description="what is counted, from 1")
+    over: Literal["epochs", "steps", "moves"] = Field("epochs", description="what is counted, from 1")
     start: NonNegative = Field(description="the number at 1")
     end: NonNegative = Field(0.0, description="the number after `length`")
     length: Annotated[int, Field(ge=1)] | None = Field(None, description="how long the descent takes")

@@ -18,7 +18,7 @@ from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
 class Parameters(Kinded):
     """A schedule table with kind `piecewise`."""
 
-    over: Literal["epochs", "steps"] = Field("epochs", description="what is counted, from 1")
+    over: Literal["epochs", "steps", "moves"] = Field("epochs", description="what is counted, from 1")
     at: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = Field(
         description="where each value begins to hold; begins with 1 and rises"
     )

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import lazy_loader
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 torch = lazy_loader.load("torch")
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[sampler.start]` with kind `corner`."""
 
-    radius: NonNegative = Field(description="distance of the corner in every coordinate, in units of the input")
+    radius: NonNegativeOrSchedule = Field(
+        description="distance of the corner in every coordinate, in units of the input"
+    )
     projected: bool = Field(False, description="bring the start into the projections' sets first")
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[sampler.start]` with kind `gaussian`."""
 
-    sd: NonNegative = Field(description="standard deviation per coordinate, in units of the input")
+    sd: NonNegativeOrSchedule = Field(description="standard deviation per coordinate, in units of the input")
     projected: bool = Field(False, description="bring the start into the projections' sets first")
 
 

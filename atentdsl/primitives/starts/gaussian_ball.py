@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 from atentdsl.primitives.tensors import within_l2
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[sampler.start]` with kind `gaussian_ball`."""
 
-    radius: NonNegative = Field(description="largest Euclidean length of the start, in units of the input")
+    radius: NonNegativeOrSchedule = Field(description="largest Euclidean length of the start, in units of the input")
     projected: bool = Field(False, description="bring the start into the projections' sets first")
 
 

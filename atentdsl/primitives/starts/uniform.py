@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, NonNegative, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.slots import NonNegativeOrSchedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Parameters(Kinded):
     """The table `[sampler.start]` with kind `uniform`."""
 
-    radius: NonNegative = Field(description="half the side of the cube, in units of the input")
+    radius: NonNegativeOrSchedule = Field(description="half the side of the cube, in units of the input")
     projected: bool = Field(False, description="bring the start into the projections' sets first")
 
 

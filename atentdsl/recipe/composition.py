@@ -1,0 +1,109 @@
+"""What samplers and other tables cannot be together, each of them right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from atentdsl.primitives.primitive import Kinded
+from atentdsl.recipe.merging import Written
+from atentdsl.source import Diagnostic, KeyPath
+
+MOST_EVALUATIONS = 50_000
+"""Of the network in a step: samplers inside one another multiply, and every evaluation is written into the plan."""
+
+
+def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    """What is inconsistent between the validated tables of a recipe."""
+    samplers = tables.get("sampler", [])
+    yield from _names(whole, samplers)
+    yield from _fresh(whole, samplers, tables.get("data"))
+    yield from _carried(whole, samplers)
+    yield from _never_drawn(whole, samplers)
+    yield from _too_many(whole, samplers)
+    if "optimizer" in tables:
+        yield from _restored(whole, samplers, tables["optimizer"])
+
+
+def over_moves(whole: Written, path: KeyPath, part: Any) -> Iterator[Diagnostic]:
+    """A schedule over moves where nothing moves: only a sampler's target, kernel and projections change by the move."""
+    inside = path[:1] == ("sampler",) and len(path) > 3 and path[2] in {"target", "kernel", "projection"}
+    if isinstance(part, Kinded) and getattr(part, "over", "") == "moves" and not inside:
+        place = whole.walk_to((*path, "over")).at()
+        mend = 'write `over = "epochs"`' + (' or `over = "steps"`' if getattr(part, "length", 1) else "")
+        yield Diagnostic("inconsistent", f"`{path[-1]}` does not change from move to move", place, help=mend)
+
+
+def _names(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    first: dict[str, int] = {}
+    for i, sampler in enumerate(samplers):
+        if sampler.name in first:
+            context = whole.walk_to(("sampler", first[sampler.name])).key(), "the first one"
+            place = whole.walk_to(("sampler", i, "name")).key()
+            message = f"two samplers are called `{sampler.name}`"
+            mend = "give each a `name` of its own; without one it is its space"
+            yield Diagnostic("inconsistent", message, place, "", context, mend)
+        first.setdefault(sampler.name, i)
+
+
+def _fresh(whole: Written, samplers: Sequence[Any], data: Any) -> Iterator[Diagnostic]:
+    """New batches for each move: points that are drawn already belong to the old one."""
+    for i, sampler in enumerate(samplers):
+        if sampler.batch != "fresh" or sampler.space == "data":
+            continue
+        place = whole.walk_to(("sampler", i, "batch")).key()
+        if any(before.space == "data" for before in samplers[:i]):
+            message = "the points of the sampler before it belong to one batch, and each move would take another"
+            mend = 'write `batch = "same"`, or put this sampler first'
+            yield Diagnostic("inconsistent", message, place, help=mend)
+        if data is not None and data.repeat > 1:
+            message = f"each batch is repeated {data.repeat} times, and each move asks for a fresh one"
+            mend = 'write `batch = "same"`, or drop `repeat` in `[data]`'
+            yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _carried(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    """A displacement is carried from the one chain of a step to the one of the next."""
+    for i, sampler in enumerate(samplers):
+        if sampler.start.kind != "carry" or (i == 0 and sampler.restarts == 1):
+            continue
+        place = whole.walk_to(("sampler", i, "start", "kind")).at()
+        message = "a displacement is carried from step to step, and this chain may run more than once in a step"
+        mend = "drop `restarts`, or take another start" if i == 0 else "put this sampler first, or take another start"
+        yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _never_drawn(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    """Weights that hand on their displacement alone draw later samplers for their target, or not at all."""
+    for i, sampler in enumerate(samplers[:-1]):
+        drawn = sampler.averaging.of == "gradient" or (sampler.target.loss == "signal" and sampler.moves)
+        if not drawn:
+            message = f"`{samplers[i + 1].name}` is never drawn: what is handed on here is a displacement"
+            mend = 'write `loss = "signal"` in `[sampler.target]`, and `moves` above 0'
+            yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", i, "averaging", "of")).key(), help=mend)
+
+
+def _too_many(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    counts = [sampler.restarts * (2 * sampler.moves + 1) for sampler in samplers]
+    if prod(counts) > MOST_EVALUATIONS:
+        longest = counts.index(max(counts))
+        key = "moves" if samplers[longest].moves >= samplers[longest].restarts else "restarts"
+        message = f"a step would evaluate the network up to {prod(counts):,} times"
+        mend = f"take fewer moves or restarts: {MOST_EVALUATIONS:,} is the most"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", longest, key)).key(), help=mend)
+
+
+def _restored(whole: Written, samplers: Sequence[Any], optimizer: Any) -> Iterator[Diagnostic]:
+    """An update at perturbed weights: there is one perturbation, and its last point is where the gradient was taken."""
+    perturbing = [sampler for sampler in samplers if sampler.space == "weights"]
+    if optimizer.restore != "after_update":
+        return
+    place = whole.walk_to(("optimizer", "restore")).at()
+    if len(perturbing) != 1:
+        message = f"{len(perturbing) or 'no'} samplers perturb the weights, and an update after one is asked for"
+        mend = "drop `restore`" if not perturbing else "keep one sampler of the weights, or drop `restore`"
+        yield Diagnostic("inconsistent", message, place, help=mend)
+    elif perturbing[0].averaging.of == "displacement":
+        message = "a displacement is a gradient at the anchor, and the update would be made elsewhere"
+        yield Diagnostic("inconsistent", message, place, help="drop `restore`, or average the gradient")

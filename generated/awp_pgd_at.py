@@ -1,0 +1,197 @@
+"""awp_pgd_at: one training step, as its recipe says.
+
+Compiled from awp_pgd_at.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: 03fcec992ea2f400b86d4dc5893d0c69d5009e8a3d67cccc3b04eff5fa5ffccb
+Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 26, as usually written 36.
+Passes:
+    freeze weights: 10 evaluations ask for no weight gradient; as usually written 36 units, now 26
+    roll: 55 operations are written as 20
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import (
+    gathered,
+    input_gradient,
+    put_aside,
+    set_weights,
+    weight_gradient,
+    weight_shapes,
+    weights,
+    weights_frozen,
+)
+
+NAME = "awp_pgd_at"  # awp_pgd_at.toml:9
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 30  # sgd.toml:16
+PRECISION = "float32"  # default
+SELECT = "robust"  # pgd_at_linf.toml:31
+
+START_RADIUS = 0.15  # pgd_at_linf.toml:15
+LINF_BALL_RADIUS = 0.15  # pgd_at_linf.toml:25
+TURNS = 10  # pgd_at_linf.toml:10
+STEP_SIZE = 0.03  # pgd_at_linf.toml:20
+STEP_SIZE_AT = (1, 6)  # awp_pgd_at.toml:22
+STEP_SIZE_VALUE = (0.0, 0.005)  # awp_pgd_at.toml:22
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 30  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def uniform(anchor: Tensor, u: Tensor, radius: float) -> Tensor:
+    """A point of the cube around the anchor."""
+    return anchor + radius * (2 * u - 1)
+
+
+def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Each coordinate of z to the nearest value within radius of centre's."""
+    return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
+
+
+def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within radius of the anchor in every coordinate."""
+    return clip_around(z, anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def sign(g: Tensor) -> Tensor:
+    """-1, 0 or 1 per coordinate."""
+    return g.sign()
+
+
+def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
+    """z moved along the drift."""
+    return z + step_size * drift
+
+
+def unit_l2(g: Tensor) -> Tensor:
+    """Each example at Euclidean length one, zero where it is zero; exact for subnormal and huge numbers too."""
+    flat = g.flatten(1)
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    scaled = flat / torch.where(largest > 0, largest, 1.0)
+    length = scaled.square().sum(dim=1, keepdim=True).sqrt()  # `norm` loses digits of long rows
+    return (scaled / torch.where(length > 0, length, 1.0)).view_as(g)
+
+
+def unit_layers(g: Tensor, anchor: Tensor, shapes: list[tuple[int, ...]]) -> Tensor:
+    """g with each layer at the length of its weights."""
+    sizes = [math.prod(shape) for shape in shapes]
+    layers = []
+    parts = zip(shapes, torch.split(g, sizes, dim=1), torch.split(anchor, sizes, dim=1), strict=True)
+    for shape, own, w in parts:
+        length = w.norm(dim=1, keepdim=True) if len(shape) > 1 else 0.0
+        layers.append(length * unit_l2(own))
+    return torch.cat(layers, dim=1)
+
+
+def piecewise(t: int, at: list[int], value: list[float]) -> float:
+    """The value of the last entry that has begun at t."""
+    return value[sum(t >= begin for begin in at) - 1]
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, as it begins."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 26 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
+    # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
+    x, y = next(batches)
+    n = len(x)
+    # start: uniform                                 pgd_at_linf.toml:13 [sampler.start]            Alg. 4, line 4
+    z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
+    # project: linf_ball                             pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+    z = linf_ball(z, x, LINF_BALL_RADIUS)
+    # project: box                                   pgd_at_linf.toml:27 [sampler.projection]       Alg. 4, line 8
+    z = box(z)
+
+    with weights_frozen(model):
+        for _ in range(TURNS):
+            # the loss's gradient in the point       default [sampler.target]                       Alg. 4, line 6
+            g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+            # move: gradient                         pgd_at_linf.toml:18 [sampler.kernel]           Alg. 4, line 7
+            drift = sign(g)
+            z = gradient_step(z, drift, STEP_SIZE)
+            # project: linf_ball                     pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+            z = linf_ball(z, x, LINF_BALL_RADIUS)
+            # project: box                           pgd_at_linf.toml:27 [sampler.projection]       Alg. 4, line 8
+            z = box(z)
+
+    # the weights are kept                           awp_pgd_at.toml:12 [sampler]
+    w = weights(model)
+    shapes = weight_shapes(model)
+    # start: zero                                    default [sampler.start]
+    moved = w
+    # the target's gradient in the weights           awp_pgd_at.toml:17 [sampler.target]
+    aside = put_aside(model)
+    # the signal's gradient in the weights           default [sampler.averaging]
+    weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n, mode="frozen")
+    # the gradients of before are taken back         awp_pgd_at.toml:17 [sampler.target]
+    g = gathered(model, aside)
+    # move: gradient                                 awp_pgd_at.toml:21 [sampler.kernel]
+    drift = unit_layers(g, w, shapes)
+    moved = gradient_step(moved, drift, piecewise(rng.epoch, STEP_SIZE_AT, STEP_SIZE_VALUE))
+    # the network takes the weights                  awp_pgd_at.toml:12 [sampler]
+    set_weights(model, moved, rng)
+    # the signal's gradient in the weights           default [sampler.averaging]
+    signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n)
+
+    # update                                         awp_pgd_at.toml:25 [optimizer]                 Eq. 7
+    optimizer.step()
+
+    # the perturbation is taken away                 awp_pgd_at.toml:12 [sampler]
+    set_weights(model, weights(model) - (moved - w), rng)
+    return signal

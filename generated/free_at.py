@@ -1,0 +1,140 @@
+"""free_at: one training step, as its recipe says.
+
+Compiled from free_at.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: ed982f4fc0121501f62e3e25753e2061af008e845993dbbdb440713a3447781e
+Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 5, as usually written 6.
+Passes:
+    freeze weights: 1 evaluation asks for no weight gradient; as usually written 6 units, now 5
+    roll: no operations repeat
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import carried, input_gradient, weight_gradient, weights_frozen
+
+NAME = "free_at"  # free_at.toml:8
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+REPEAT = 8  # free_at.toml:12
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 8  # free_at.toml:39
+PRECISION = "float32"  # default
+SELECT = "robust"  # free_at.toml:42
+
+LINF_BALL_RADIUS = 0.15  # free_at.toml:30
+STEP_SIZE = 0.15  # free_at.toml:25
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 8  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def carried_on(anchor: Tensor, carried: Tensor) -> Tensor:
+    """The anchor with the displacement of before."""
+    return anchor + carried
+
+
+def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Each coordinate of z to the nearest value within radius of centre's."""
+    return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
+
+
+def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within radius of the anchor in every coordinate."""
+    return clip_around(z, anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def sign(g: Tensor) -> Tensor:
+    """-1, 0 or 1 per coordinate."""
+    return g.sign()
+
+
+def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
+    """z moved along the drift."""
+    return z + step_size * drift
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, as it begins."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 5 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
+    # the next batch                                 free_at.toml:11 [data]
+    x, y = next(batches)
+    n = len(x)
+    # start: carry                                   free_at.toml:19 [sampler.start]
+    z = carried_on(x, carried(state, "attack.carry", x))
+    # project: linf_ball                             free_at.toml:28 [sampler.projection]
+    z = linf_ball(z, x, LINF_BALL_RADIUS)
+    # project: box                                   free_at.toml:32 [sampler.projection]
+    z = box(z)
+    # the signal's gradient in the weights           free_at.toml:35 [sampler.averaging]            Eq. 6
+    signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n)
+
+    with weights_frozen(model):
+        # the loss's gradient in the point           default [sampler.target]                       Eq. 9
+        g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
+        # move: gradient                             free_at.toml:23 [sampler.kernel]               Eq. 9
+        drift = sign(g)
+        z = gradient_step(z, drift, STEP_SIZE)
+        # project: linf_ball                         free_at.toml:28 [sampler.projection]
+        z = linf_ball(z, x, LINF_BALL_RADIUS)
+        # project: box                               free_at.toml:32 [sampler.projection]
+        z = box(z)
+    # the displacement is kept for the next step     free_at.toml:19 [sampler.start]
+    state["attack.carry"] = z - x
+
+    # update                                         free_at.toml:38 [optimizer]                    Eq. 7
+    optimizer.step()
+    return signal
