@@ -120,7 +120,8 @@ def train_step(model, optimizer, batches, rng, state):
         # move: langevin                             entropy_sgd.toml:21 [sampler.kernel]           Alg. 3, line 7
         g = -g
         velocity = accumulated(velocity, g, MU)
-        drift = look_ahead(g, velocity, MU) + l2_pull(moved, w, GAMMA)
+        g = look_ahead(g, velocity, MU)
+        drift = g + l2_pull(moved, w, GAMMA)
         moved = langevin_step(moved, drift, rng.normal("weights.noise", moved), STEP_SIZE, NOISE)
         # the network takes the weights              entropy_sgd.toml:10 [sampler]
         set_weights(model, moved, rng)

@@ -11,6 +11,7 @@ from atentdsl.codegen.literals import LINE, assignment, file_name
 from atentdsl.codegen.sources import Sources
 from atentdsl.codegen.statements import Statements
 from atentdsl.codegen.terms import Terms
+from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
 from atentdsl.plan.operations import Goal, Scheduled, Update
@@ -104,11 +105,15 @@ def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]
     bound = {"parameters": "parameters", "lr": "learning_rate(1, 1)", **first}
     optimizer = ", ".join(bound[name] for name in update.optimizer.asks)
     return {
-        "rate": rate,
-        "optimizer": f"{terms.function(update.optimizer.function)}({optimizer})",
-        "optimizer_settings": ", ".join(f'"{name}": {text}' for name, text in settings.items()),
+        "rate": _returned(rate),
+        "optimizer": _returned(f"{terms.function(update.optimizer.function)}({optimizer})"),
+        "optimizer_settings": _returned("{" + ", ".join(f'"{name}": {text}' for name, text in settings.items()) + "}"),
         "settings": "\n".join(_settings(recipe, terms)),
     }
+
+
+def _returned(text: str) -> str:
+    return "\n".join(wrapped(f"return {text}", INDENT))
 
 
 def _settings(recipe: Recipe, terms: Terms) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+from atentdsl.codegen.literals import LINE
 from atentdsl.codegen.names import Names
 from atentdsl.codegen.terms import Terms
+from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.plan.operations import (
     Anchor,
     Call,
@@ -37,8 +39,6 @@ from atentdsl.primitives.kernel import accumulated, look_ahead
 from atentdsl.primitives.tensors import unit_l1
 from atentdsl.recipe import Recipe
 
-INDENT = "    "
-
 
 class Statements:
     """Writes the body of one step.
@@ -62,6 +62,7 @@ class Statements:
             (isinstance(o, Evaluate) and o.wants == "weights") or (isinstance(o, Move) and o.batch_mean)
             for o in plan.flat()
         )
+        self._read = {name for o in plan.flat() for name in _registers_read(o)}
         self._aside: list[str] = []
         self._coefficients: list[str] = []  # the loops' variables, innermost last
         self._indices: list[str] = []
@@ -72,8 +73,10 @@ class Statements:
     def comment(self, origin: Origin, depth: int = 1) -> str:
         """What a block does, the recipe's line and table that ask for it, and the paper's line."""
         table = ".".join(str(key) for key in origin.path if isinstance(key, str))
-        says = f"{INDENT * depth}# {origin.says}"
-        return f"{says:<52} {f'{self.terms.place(origin.path)} [{table}]':<46} {origin.paper}".rstrip()
+        says, place = f"{INDENT * depth}# {origin.says}", self.terms.place(origin.path)
+        columns = f"{says:<52} {f'{place} [{table}]':<46} {origin.paper}".rstrip()
+        shorter = (columns, f"{says}  {place} [{table}]  {origin.paper}".rstrip(), f"{says}  {place}")
+        return next((text for text in shorter if len(text) <= LINE), says)
 
     def _block(self, operations: Sequence[Operation], depth: int) -> None:
         for operation in operations:
@@ -89,8 +92,10 @@ class Statements:
                 case Take() if self._goal == "draw":
                     pass  # the batch is given
                 case _:
-                    self.lines.append(self.comment(operation.origin, depth))
-                    for line in self._statements(operation):
+                    statements = self._statements(operation)
+                    if statements:
+                        self.lines.append(self.comment(operation.origin, depth))
+                    for line in statements:
                         self._write(depth, line)
 
     def _loop(self, loop: Repeat, depth: int) -> None:
@@ -179,7 +184,7 @@ class Statements:
         z, anchor = self._names.of(start.sampler), self._names.of(start.anchor)
         lines = [f"{self._velocity(start.sampler)} = 0.0"] if start.momentum else []
         if start.call is None:
-            return [f"{z} = {anchor}", *lines]
+            return [f"{z} = {anchor}", *lines] if start.sampler in self._read else lines
         tensors = self._draw(start.call, start.stream, anchor) | {"anchor": anchor}
         if "carried" in start.call.asks:
             self._call_runtime("carried")
@@ -217,7 +222,16 @@ class Statements:
         if move.momentum:
             g = self._with_momentum(move, g, lines)
         origin = Origin((*target, "coupling"), "")
-        pull = f" + {self._call(move.coupling, origin, move.index, z=z, anchor=anchor)}" if move.coupling else ""
+        if "(" in g:
+            lines.append(f"g = {g}")
+            g = "g"
+        pull = ""
+        if move.coupling:
+            pull = self._call(move.coupling, origin, move.index, z=z, anchor=anchor)
+            if "(" in pull.removesuffix(")").partition("(")[2]:  # a number of its own changes
+                lines.append(f"pull = {pull}")
+                pull = "pull"
+            pull = f" + {pull}"
         drift = g + (pull if move.covers == "energy" and move.pull == "time" else "")
         if move.drift:
             drift = self._call(move.drift, move.origin, None, g=drift, anchor=anchor, shapes="shapes")
@@ -272,7 +286,18 @@ class Statements:
         self.runtime.add(name)
 
     def _write(self, depth: int, text: str) -> None:
-        self.lines.append(f"{INDENT * depth}{text}")
+        self.lines += wrapped(text, INDENT * depth)
+
+
+def _registers_read(operation: Operation) -> set[str]:
+    """The registers, samplers' points among them, that are of use to the operation."""
+    if isinstance(operation, Start):
+        return {operation.anchor}
+    if isinstance(operation, Anchor | PutAside | Gather) or (
+        isinstance(operation, Restore) and operation.how == "anchor"
+    ):
+        return set()
+    return {getattr(operation, name) for name in ("sampler", "at", "anchor") if hasattr(operation, name)}
 
 
 def _is_layered(drift: Call | None) -> bool:

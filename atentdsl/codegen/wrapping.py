@@ -1,0 +1,48 @@
+"""Statements that are too long for one line, as a formatter would break them."""
+
+from __future__ import annotations
+
+from atentdsl.codegen.literals import LINE
+
+INDENT = "    "
+OPENING = {")": "(", "}": "{", "]": "["}
+
+
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """The statement as lines: broken at its last bracket where it is too long, and between what stands inside.
+
+    A statement that does not end in a bracket is left as it is.
+
+    >>> wrapped("z = linf_ball(z, x, RADIUS)")
+    ['z = linf_ball(z, x, RADIUS)']
+    >>> wrapped("z = f(" + 20 * "a" + ", g(b, c))", indent=100 * " ")[1].strip()
+    'aaaaaaaaaaaaaaaaaaaa,'
+    """
+    if len(indent) + len(text) <= LINE or text[-1:] not in OPENING:
+        return [indent + text]
+    opening, commas = _last_bracket(text)
+    head, inside, inner = text[: opening + 1], text[opening + 1 : -1], indent + INDENT
+    if len(inner) + len(inside) <= LINE:
+        return [indent + head, inner + inside, indent + text[-1]]
+    ends = [*commas, len(text) - 1]
+    parts = [text[begin + 1 : end].strip() for begin, end in zip([opening, *commas], ends, strict=True)]
+    lines = [indent + head]
+    for part in parts:
+        *first, last = wrapped(part, inner)
+        lines += [*first, f"{last},"]
+    return [*lines, indent + text[-1]]
+
+
+def _last_bracket(text: str) -> tuple[int, list[int]]:
+    """Where the bracket opens that closes at the text's end, and the commas directly inside it."""
+    depth, commas = 0, list[int]()
+    for place in range(len(text) - 1, -1, -1):
+        if text[place] in OPENING:
+            depth += 1
+        elif text[place] in OPENING.values():
+            depth -= 1
+            if not depth:
+                return place, commas[::-1]
+        elif text[place] == "," and depth == 1:
+            commas.append(place)
+    raise AssertionError(f"a bracket of {text!r} does not open")
