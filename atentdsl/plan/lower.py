@@ -57,7 +57,8 @@ def lower(recipe: Recipe, goal: Goal = "train") -> Plan:
 
     Args:
         recipe: a checked recipe.
-        goal: `train` for an outer step; `draw` for the points and weights of its last sampler alone.
+        goal: `train` for an outer step; `draw` for the points and weights alone that its last sampler hands on, or the
+            first one that hands on its displacement.
     """
     return verify(Plan(goal, tuple(_Lowering(recipe, goal).operations)))
 

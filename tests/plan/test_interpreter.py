@@ -174,7 +174,7 @@ MUTANTS = {
     "no update": ("self.optimizer.step()", "pass", ALGORITHMS),
     "points that differ from those evaluated": (
         "self._losses(point.detach(), point",
-        "self._losses(self.points['x'].detach(), point",
+        "self._losses(self.points[X].detach(), point",
         ALGORITHMS,
     ),
 }

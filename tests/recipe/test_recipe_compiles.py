@@ -43,7 +43,11 @@ def step(recipe: Any) -> None:
     x, y = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
     rng = Streams(recipe.header.seed, 1, x.device)
     drawn = as_module(generate(recipe, "draw").text, "drawn").draw(network, x, y, rng)
-    of_weights = bool(recipe.samplers) and recipe.samplers[-1].space == "weights"  # the last sampler's points
+    # The last sampler hands its points on, but for one before it that hands on its displacement.
+    handing = next(
+        (s for s in recipe.samplers if s.averaging.of == "displacement"), next(reversed(recipe.samplers), None)
+    )
+    of_weights = handing is not None and handing.space == "weights"
     shape = (1, 64 * 10 + 10) if of_weights else x.shape
     assert drawn
     assert all(z.shape == shape and math.isfinite(weight) for z, weight in drawn)
