@@ -116,7 +116,8 @@ def _with_loop(operations: list[Operation], name: str, places: Sequence[int]) ->
             result.append(attrs.evolve(operation, body=tuple(_with_loop(list(operation.body), name, own))))
             seen += inside
         elif _values(operation, name):
-            result.append(attrs.evolve(operation, **{name: "loop"}) if seen in places else operation)  # type: ignore[arg-type]
+            bound: dict[str, Any] = {name: "loop"} if seen in places else {}
+            result.append(attrs.evolve(operation, **bound))
             seen += 1
         else:
             result.append(operation)
