@@ -1,0 +1,85 @@
+"""Evaluating a run, or a network of the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from atentdsl.api import subjects
+from atentdsl.api.recipes import Source, load
+from atentdsl.api.training import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import Dataset
+
+    from atentdsl.runtime.data import Images
+
+
+def evaluate(
+    subject: str | Path | Run | Source,
+    *,
+    model: nn.Module | None = None,
+    data: Dataset[Any] | None = None,
+    split: Literal["test", "validation"] = "test",
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Clean and robust accuracy of a run's checkpoint, or of the caller's own network, under a recipe's attacks.
+
+    Args:
+        subject: a run or its directory; or a recipe, for a network passed as `model`.
+        model: the caller's own network, with its weights unless the subject is a run, whose weights it takes.
+        data: the images to evaluate on instead of the recipe's split.
+        split: which of the recipe's splits.
+        device: `auto`, `cpu` or `cuda`.
+        data_root: where data sets on disk are.
+        overrides: as for `load`, for example `evaluate.restarts=10`.
+
+    Raises:
+        RecipeError, DataMissing, DeviceUnavailable: as for `train`.
+        NotARunDirectory, CheckpointBroken: the run cannot be read; says what is missing or damaged.
+        ValueError: there is no network to evaluate.
+    """
+    from atentdsl.evaluation import attacks, evaluation
+    from atentdsl.runtime import checkpoint, devices
+    from atentdsl.runtime.data import from_dataset
+    from atentdsl.runtime.directory import RECIPE, RunDirectory
+    from atentdsl.runtime.loop import BEST
+
+    place = subject.path if isinstance(subject, Run) else subject
+    run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
+    checked = load(run.path / RECIPE if run else place, overrides)
+    chosen = devices.choose(device)
+    own = run is not None and _manifest(run.path)
+    if data is not None:
+        images: Images | None = from_dataset(data)
+        split_name: str = subjects.GIVEN
+    else:
+        if own and own["data"] == subjects.GIVEN:
+            raise ValueError("the run trained on data of the caller's own: pass images as `data`")
+        training, validation, held = subjects.images(checked, None, None, data_root)
+        images, split_name = (validation, split) if split == "validation" else (held, split)
+    assert images is not None, "a recipe's own data have every split"
+    network = model
+    if network is None:
+        if run is None:
+            raise ValueError("a recipe has no weights: pass a network as `model`, or a run's directory")
+        if own and own["model"] == subjects.GIVEN:
+            raise ValueError("the run trained a network of the caller's own: pass it as `model`")
+        network = subjects.network(checked, training if data is None else images)
+    if run is not None:
+        checkpoint.load(network, run.checkpoint(BEST))
+    network.to(chosen)
+    return evaluation(network, images.to(chosen), attacks(checked), split_name, checked.header.seed)
+
+
+def _manifest(run: Path) -> dict[str, Any]:
+    import json
+
+    from atentdsl.runtime.directory import MANIFEST
+
+    found: dict[str, Any] = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
+    return found
