@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.api import compile, draw, evaluate, load, train
+    from atentdsl.api import compile, draw, evaluate, interrupted, load, resume, train
     from atentdsl.source import RecipeError
     from atentdsl.version import __version__
 
-__all__ = ["RecipeError", "__version__", "compile", "draw", "evaluate", "load", "train"]
+__all__ = ["RecipeError", "__version__", "compile", "draw", "evaluate", "interrupted", "load", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:

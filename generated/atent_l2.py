@@ -1,7 +1,7 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: bef36389ac757c1d400ca87228271c9133ea174dc4b89c7859236ca9c8370196
+sha256 of the recipe's values: 18219ec92ea4217cf631f7307df65b2346c2b7a185d0938f543175b2787e9d7d
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_l2.toml:39
 
 START_RADIUS = 0.7  # atent_l2.toml:19

@@ -1,7 +1,7 @@
 """atent_l2_literal: one training step, as its recipe says.
 
 Compiled from atent_l2_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 6cbfcd056db72f870c9aff5e7e59845d923eb563a2c1b94f2adffb17c156b43e
+sha256 of the recipe's values: c4aea519766fccf61c2cc6383a9eaad6d0c60705bffc0e3fd5f4d257a47ab6c1
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_l2_literal.toml:33
 
 START_SD = 0.05  # atent_l2_literal.toml:21

@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 832b336a935f106d574e39ae3011c657a8209cdd762cf60a880e3bab95bf4791
+sha256 of the recipe's values: d9a3baf5cbabdef564ad18782b7a65f6b7316d9aade78f8acfbd380702967c6f
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
 EPOCHS = 30  # atent_linf.toml:43
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # default
 
 START_RADIUS = 0.18  # atent_linf.toml:22

@@ -1,7 +1,7 @@
 """atent_linf_literal: one training step, as its recipe says.
 
 Compiled from atent_linf_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 8083af5b2da5cd8989b3bad186be77c2fa8429d192aea5c2147b1472996d8b8e
+sha256 of the recipe's values: 44a7e05712af54b5d0a8f006a5d6239b3e6adcf1021b268ff3ce1a7fb06001de
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
 EPOCHS = 30  # atent_linf.toml:43
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # default
 
 START_SD = 0.05  # atent_linf_literal.toml:18

@@ -1,7 +1,7 @@
 """awp_pgd_at: one training step, as its recipe says.
 
 Compiled from awp_pgd_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 03fcec992ea2f400b86d4dc5893d0c69d5009e8a3d67cccc3b04eff5fa5ffccb
+sha256 of the recipe's values: 25d63bdd03aa096c5f3a18c3e1c989ccaa044547cd7aadd6a35748e7d31e5442
 Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 26, as usually written 36.
 Passes:
@@ -38,7 +38,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
 START_RADIUS = 0.15  # pgd_at_linf.toml:15

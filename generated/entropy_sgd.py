@@ -1,7 +1,7 @@
 """entropy_sgd: one training step, as its recipe says.
 
 Compiled from entropy_sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 767df067978a8f12cd9eadadf205faed9dcbef1a1ec5cf5acf435304a2f11d11
+sha256 of the recipe's values: a7aed4ea08f97ac5e031da89aeb6cb1acbdcec470a4aa2de297ed49bddfacc57
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 6  # entropy_sgd.toml:33
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "last"  # sgd.toml:22
 
 COEFFICIENTS = (0.0791015625, 0.10546875, 0.140625, 0.1875, 0.25)  # entropy_sgd.toml:27

@@ -1,7 +1,7 @@
 """entropy_sgd_atent: one training step, as its recipe says.
 
 Compiled from entropy_sgd_atent.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: da8d18186f5cb526672a522706c786c1e09d14df49a2f8336f710076bf34a87c
+sha256 of the recipe's values: 503fce02325aa83bbbf76f20af548a2156674c44f1144a4c715630ae1b859dd5
 Cost: 250 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 250, as usually written 300.
 Passes:
@@ -38,7 +38,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 6  # entropy_sgd.toml:33
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # entropy_sgd_atent.toml:36
 
 COEFFICIENTS = (0.0791015625, 0.10546875, 0.140625, 0.1875, 0.25)  # entropy_sgd.toml:27

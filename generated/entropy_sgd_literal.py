@@ -1,7 +1,7 @@
 """entropy_sgd_literal: one training step, as its recipe says.
 
 Compiled from entropy_sgd_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 4b413e964322b085b771eb70d2ebae9356c1762066d40805c79eae72d11e67ab
+sha256 of the recipe's values: a2130fc796ba793ff5475f8e801f16d833388abe2e3681305536e0ab3adc9a6a
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "last"  # sgd.toml:22
 
 COEFFICIENTS = (0.0791015625, 0.10546875, 0.140625, 0.1875, 0.25)  # entropy_sg...teral.toml:26

@@ -1,7 +1,7 @@
 """fgsm_rs: one training step, as its recipe says.
 
 Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: aaa80a596e263640a26f9eb8f73078d5e1d81778c0588fd1fec418671fa16e79
+sha256 of the recipe's values: 9d7e658ac2aad2604d21031408f817874d1e4f1eee6a76f9330a6bc9c4324f86
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
 START_RADIUS = 0.15  # pgd_at_linf.toml:15

@@ -1,7 +1,7 @@
 """free_at: one training step, as its recipe says.
 
 Compiled from free_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: ed982f4fc0121501f62e3e25753e2061af008e845993dbbdb440713a3447781e
+sha256 of the recipe's values: bd91b1ed7d76b4c2f167d2f097fdc61b80449068eca2bd1e45365866d44851d7
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 8  # free_at.toml:39
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # free_at.toml:42
 
 LINF_BALL_RADIUS = 0.15  # free_at.toml:30

@@ -1,7 +1,7 @@
 """pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 231ccba8f949e114897d3a159962c7beffba8facb8417f542ad46701c5b75a22
+sha256 of the recipe's values: 33e6b12aff49622bdf703ad402e01fac0b8452b4ebc81159479b037950c03bb0
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_l2.toml:31
 
 START_RADIUS = 0.7  # pgd_at_l2.toml:15

@@ -1,7 +1,7 @@
 """pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 2c45bac71912cbb9dbf5c26ff87d82e2708baa0fc414d4bc22b99dae8f611de7
+sha256 of the recipe's values: 21fa2b6830a6e403c549560a81f4dad676e565df8edbf31ca360313ca2c758e6
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
 START_RADIUS = 0.15  # pgd_at_linf.toml:15

@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 06af0d85d73368796b2d5ea0fd99a9618dd23efb56e0dede05ffcb7e8c41cb3e
+sha256 of the recipe's values: 586d24b96e70984c04d162ba8d981b4b9995e91bc5fd11d557a9703b77ce4df7
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "last"  # sgd.toml:22
 
 LR_START = 0.1  # sgd.toml:17

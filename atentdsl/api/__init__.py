@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from atentdsl.api.evaluating import evaluate
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
-from atentdsl.api.training import Run, train
+from atentdsl.api.training import interrupted, resume, train
+from atentdsl.api.work import Run
 
-__all__ = ["Drawn", "Run", "Source", "compile", "draw", "evaluate", "load", "train"]
+__all__ = ["Drawn", "Run", "Source", "compile", "draw", "evaluate", "interrupted", "load", "resume", "train"]

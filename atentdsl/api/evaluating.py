@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atentdsl.api import subjects
 from atentdsl.api.recipes import Source, load
-from atentdsl.api.training import Run
+from atentdsl.api.work import Run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,28 +26,34 @@ def evaluate(
     device: str = "auto",
     data_root: str | Path | None = None,
     overrides: Sequence[str] = (),
+    user_code: bool = True,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Clean and robust accuracy of a run's checkpoint, or of the caller's own network, under a recipe's attacks.
 
     Args:
-        subject: a run or its directory; or a recipe, for a network passed as `model`.
+        subject: a run or its directory; or a recipe, for a network passed as `model` or the weights of its
+            `[model] init`.
         model: the caller's own network, with its weights unless the subject is a run, whose weights it takes.
         data: the images to evaluate on instead of the recipe's split.
         split: which of the recipe's splits.
         device: `auto`, `cpu` or `cuda`.
         data_root: where data sets on disk are.
-        overrides: as for `load`, for example `evaluate.restarts=10`.
+        overrides: as for `load`, for example `evaluate.restarts=10`; `model.init=PATH` takes the weights from there
+            and not from the run.
+        user_code: whether a network that the recipe names as `module:attribute` may be imported and run.
+        trust: reads `[model] init` from a TorchScript archive or an exported program too, which can run code.
 
     Raises:
         RecipeError, DataMissing, DeviceUnavailable: as for `train`.
+        WeightsRefused, UserCodeRefused: the weights or the code that the recipe names are not taken.
         NotARunDirectory, CheckpointBroken: the run cannot be read; says what is missing or damaged.
         ValueError: there is no network to evaluate.
     """
     from atentdsl.evaluation import attacks, evaluation
     from atentdsl.runtime import checkpoint, devices
     from atentdsl.runtime.data import from_dataset
-    from atentdsl.runtime.directory import RECIPE, RunDirectory
-    from atentdsl.runtime.loop import BEST
+    from atentdsl.runtime.directory import BEST, RECIPE, RunDirectory
 
     place = subject.path if isinstance(subject, Run) else subject
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
@@ -64,16 +70,23 @@ def evaluate(
         images, split_name = (validation, split) if split == "validation" else (held, split)
     assert images is not None, "a recipe's own data have every split"
     network = model
+    begun = load(run.path / RECIPE).model.init if run else subjects.RANDOM
+    elsewhere = model is None and checked.model.init != begun  # what a run began with is not what it is evaluated with
     if network is None:
-        if run is None:
-            raise ValueError("a recipe has no weights: pass a network as `model`, or a run's directory")
+        if run is None and not elsewhere:
+            raise ValueError(
+                "a recipe has no weights: pass a network as `model`, or a run's directory, or set `model.init`"
+            )
         if own and own["model"] == subjects.GIVEN:
             raise ValueError("the run trained a network of the caller's own: pass it as `model`")
-        network = subjects.network(checked, training if data is None else images)
-    if run is not None:
-        checkpoint.load(network, run.checkpoint(BEST))
+        shown = training if data is None else images
+        network = subjects.network(checked, shown, user_code=user_code, trust=trust, fresh=not elsewhere)
+    if run is not None and not elsewhere:
+        checkpoint.load(network, run.checkpoint(BEST), sealed=True)
     network.to(chosen)
-    return evaluation(network, images.to(chosen), attacks(checked), split_name, checked.header.seed)
+    return evaluation(
+        network, images.to(chosen), attacks(checked), split_name, checked.header.seed, checked.evaluate.batch
+    )
 
 
 def _manifest(run: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from atentdsl.runtime.data import Images
 
 GIVEN = "given by the caller"
+RANDOM = "random"
 
 
 def images(
@@ -33,10 +35,65 @@ def images(
     return training, validation, held
 
 
-def network(recipe: Recipe, training: Images) -> nn.Module:
-    """The recipe's architecture with fresh weights, normalising by the training images' mean and deviation."""
+def network(
+    recipe: Recipe, training: Images, *, user_code: bool = True, trust: bool = False, fresh: bool = False
+) -> nn.Module:
+    """The recipe's architecture with the weights that it begins with.
+
+    An installed architecture normalises by the training images' mean and deviation; code of the user's own takes the
+    images as they are.
+
+    Args:
+        recipe: names the architecture and says where its weights come from.
+        training: the images.
+        user_code: whether code that the recipe names may run.
+        trust: whether weights may be read by what can run code that they hold.
+        fresh: leaves the weights random whatever the recipe says: others are going to take their place.
+
+    Raises:
+        UserCodeRefused: the code that the recipe names must not run, or is no such network.
+        WeightsRefused, NotARunDirectory, CheckpointBroken: as for `foreign_weights.read` and `fill`.
+    """
     from atentdsl.runtime import models
+    from atentdsl.runtime import user_code as code
+    from atentdsl.runtime.errors import UserCodeRefused
     from atentdsl.runtime.normalise import statistics
 
-    mean, std = statistics(training.x)
-    return models.build(recipe.model.name, training.shape, training.classes, mean, std, recipe.header.seed)
+    name, seed = recipe.model.name, recipe.header.seed
+    if code.is_code(name):
+        if not user_code:
+            raise UserCodeRefused(name, "code that a recipe names is not run with --no-user-code")
+        made = code.build(name, training.shape, training.classes, seed)
+    else:
+        mean, std = statistics(training.x)
+        made = models.build(name, training.shape, training.classes, mean, std, seed)
+    if recipe.model.init != RANDOM and not fresh:
+        from atentdsl.runtime import foreign_weights
+
+        path = Path(recipe.model.init)
+        foreign_weights.fill(made, foreign_weights.read(path, trust), path)
+    return made
+
+
+def origin(recipe: Recipe) -> dict[str, Any]:
+    """What the manifest says of weights that are not random: the path as the recipe has it, and the file's sha256."""
+    import hashlib
+
+    from atentdsl.runtime import foreign_weights
+
+    if recipe.model.init == RANDOM:
+        return {}
+    with foreign_weights.weights_file(Path(recipe.model.init)).open("rb") as file:
+        return {"init": {"path": recipe.model.init, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}}
+
+
+def require_given(manifest: Mapping[str, Any], model: object, data: object) -> None:
+    """Asks for the caller's own network and data where a run was given them.
+
+    Raises:
+        ValueError: it is not passed.
+    """
+    if manifest["data"] == GIVEN and data is None:
+        raise ValueError("the run trained on data of the caller's own: pass the images as `data`")
+    if manifest["model"] == GIVEN and model is None:
+        raise ValueError("the run trained a network of the caller's own: pass it as `model`")

@@ -1,39 +1,25 @@
-"""Training what a recipe says."""
+"""Training what a recipe says, and going on with a run that was interrupted."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from atentdsl.api import subjects
 from atentdsl.api.recipes import Source, load
-from atentdsl.codegen import as_module, generate
+from atentdsl.api.work import Given, Run, Work
+from atentdsl.codegen import generate
+from atentdsl.codegen.sync import same_code
 from atentdsl.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
 
-
-@attrs.frozen(eq=False)
-class Run:
-    """A finished run.
-
-    Attributes:
-        path: its directory.
-        recipe: what was trained.
-        model: with the weights of the checkpoint kept.
-        evaluation: what `evaluation.json` says.
-    """
-
-    path: Path
-    recipe: Recipe
-    model: nn.Module = attrs.field(repr=False)
-    evaluation: dict[str, Any]
+    from atentdsl.runtime.runs import Summary
 
 
 def train(
@@ -48,10 +34,18 @@ def train(
     out: str | Path = "runs",
     data_root: str | Path | None = None,
     max_steps: int | None = None,
+    checkpoint_steps: int | None = None,
+    checkpoint_minutes: float = 1.0,
+    user_code: bool = True,
+    trust: bool = False,
     quiet: bool = False,
     command: Sequence[str] | None = None,
 ) -> Run:
     """Trains what the recipe says, evaluates the checkpoint kept, and leaves a run directory.
+
+    A snapshot, from which `resume` goes on bit for bit, is written at the beginning, at the end, and in between every
+    `checkpoint_steps` outer steps, or else every `checkpoint_minutes`, and then for at most 1 % of the time. SIGINT and
+    SIGTERM end the run at its next step, with a snapshot.
 
     Args:
         recipe, overrides: as for `load`.
@@ -63,68 +57,187 @@ def train(
         out: the folder that run directories are made in.
         data_root: where data sets on disk are.
         max_steps: stops after that many outer steps.
+        checkpoint_steps, checkpoint_minutes: when snapshots are written.
+        user_code: whether a network that the recipe names as `module:attribute` may be imported and run.
+        trust: reads `[model] init` from a TorchScript archive or an exported program too, which can run code.
         quiet: shows no progress.
         command: the command line, for the manifest.
 
     Raises:
         RecipeError: everything that is wrong with the recipe, at once.
-        DataMissing: its data are not there; says what to put where.
+        DataMissing: its data are not there, or damaged; says what to put where.
         DeviceUnavailable: the device is not there.
-        Diverged: the signal or a weight is not finite; names the last good checkpoint.
+        WeightsRefused, UserCodeRefused: the weights or the code that the recipe names are not taken.
+        Diverged: the signal or a weight is not finite; names the last good checkpoint and the batch that did it.
+        Interrupted: a signal asked for it; names the run to resume. A KeyboardInterrupt.
+        StorageFailed: a file cannot be written.
+        MemoryExhausted: names a batch size that fits.
     """
-    from atentdsl.evaluation import attacks, evaluation
-    from atentdsl.runtime import checkpoint, devices
+    from atentdsl.runtime import devices, manifest
     from atentdsl.runtime.directory import MANIFEST, MODULE, RECIPE, RunDirectory
-    from atentdsl.runtime.loop import fit
-    from atentdsl.runtime.manifest import manifest, sha256_text
-    from atentdsl.runtime.progress import make_progress
+    from atentdsl.runtime.interruption import interruptions_heeded
+    from atentdsl.runtime.snapshot import Saving
 
-    checked = load(recipe, [*overrides, *([f"recipe.seed={seed}"] if seed is not None else [])])
-    compiled = generate(checked)
-    chosen = devices.choose(device)
-    training, validation, held = (part and part.to(chosen) for part in subjects.images(checked, data, test, data_root))
-    assert training is not None, "there is always a training split"
-    assert validation is not None, "there is always a validation split"
-    network = subjects.network(checked, training) if model is None else model
-    network.to(chosen)
-    against = attacks(checked)
-
-    directory = RunDirectory.create(Path(out), checked.name)
-    directory.write_text(RECIPE, checked.resolved)
-    module = directory.write_text(MODULE, compiled.text)
-    for attack in against:
-        directory.write_text(f"attacks/{attack.name}.py", attack.compiled.text)
-    hashes = {"training": training.digest(), "validation": validation.digest()}
-    if held is not None:
-        hashes["test"] = held.digest()
-    made = manifest(
-        seed=checked.header.seed,
-        device=chosen,
-        recipe_hash=sha256_text(checked.resolved),
-        module_hash=sha256_text(compiled.text),
-        data_hashes=hashes,
-        command=command,
-    )
-    made["model"] = checked.model.name if model is None else subjects.GIVEN
-    made["data"] = checked.data.name if data is None else subjects.GIVEN
-    directory.write_json(MANIFEST, made)
-
-    program = as_module(compiled.text, checked.name, str(module))
-    steps = program.EPOCHS * program.REPEAT * max(1, len(training) // program.BATCH)
-    with make_progress(min(steps, max_steps or steps), io.StringIO() if quiet else None) as progress:
-        kept = fit(
-            program,
-            network,
-            training,
-            validation,
-            watch=[attack.withstands for attack in against[:1]],
+    with interruptions_heeded() as asked:
+        checked = _with_seed(recipe, overrides, seed)
+        text = generate(checked).text
+        own = Given(model, data, test, data_root, user_code, trust)
+        work = Work.prepared(checked, text, own, devices.choose(device))
+        made = manifest.manifest(
             seed=checked.header.seed,
-            directory=directory,
-            progress=progress,
-            max_steps=max_steps,
+            device=work.device,
+            recipe_hash=manifest.sha256_text(checked.resolved),
+            module_hash=manifest.sha256_text(text),
+            data_hashes=work.digests(),
+            command=command,
         )
-    checkpoint.load(network, kept.path)
-    images, split = (validation, "validation") if held is None else (held, "test")
-    result = evaluation(network, images, against, split, checked.header.seed)
-    directory.write_json("evaluation.json", result)
-    return Run(directory.path, checked, network, result)
+        made["model"] = checked.model.name if model is None else subjects.GIVEN
+        made["data"] = checked.data.name if data is None else subjects.GIVEN
+        made["max_steps"] = max_steps
+        made |= {} if model is not None else subjects.origin(checked)
+        texts = {
+            RECIPE: checked.resolved,
+            MODULE: text,
+            MANIFEST: json.dumps(made, indent=2, ensure_ascii=False) + "\n",
+        }
+        texts |= {f"attacks/{attack.name}.py": attack.compiled.text for attack in work.attacks}
+        directory = RunDirectory.create(Path(out), checked.name, texts)
+        return work.done(directory, asked, quiet, Saving(checkpoint_steps, checkpoint_minutes), max_steps)
+
+
+def resume(
+    run: str | Path,
+    *,
+    model: nn.Module | None = None,
+    data: Dataset[Any] | None = None,
+    test: Dataset[Any] | None = None,
+    device: str | None = None,
+    data_root: str | Path | None = None,
+    checkpoint_steps: int | None = None,
+    checkpoint_minutes: float = 1.0,
+    skip_damaged: bool = False,
+    other_version: bool = False,
+    user_code: bool = True,
+    trust: bool = False,
+    quiet: bool = False,
+    command: Sequence[str] | None = None,
+) -> Run:
+    """Goes on with an interrupted run, in the middle of an epoch if need be, to the weights of an uninterrupted one.
+
+    On the same machine with the same number of threads they are the same bit for bit, and so is every line of
+    metrics.jsonl but for its times.
+
+    Args:
+        run: its directory.
+        model, data, test: the caller's own, where the run was given them.
+        device: instead of the run's.
+        data_root, checkpoint_steps, checkpoint_minutes, user_code, trust, quiet, command: as for `train`.
+        skip_damaged: goes on from the newest good snapshot where newer ones are damaged, which are set aside.
+        other_version: goes on although torch or this package is another version than the run began with.
+
+    Raises:
+        NotARunDirectory, RunBusy: it is none, or another process is at work in it.
+        CannotResume: it is finished, or its recipe, module, data or versions are others.
+        CheckpointBroken: its newest snapshot is damaged; names a good one.
+        ValueError: it was given a network or data, and is not now.
+        DataMissing, DeviceUnavailable, Diverged, Interrupted, StorageFailed, MemoryExhausted: as for `train`.
+    """
+    from atentdsl.runtime import devices, manifest, snapshot
+    from atentdsl.runtime.directory import EVALUATION, MANIFEST, RECIPE, RunDirectory
+    from atentdsl.runtime.errors import CannotResume
+    from atentdsl.runtime.interruption import interruptions_heeded
+
+    with interruptions_heeded() as asked:
+        directory = RunDirectory.open(Path(run))
+        if links := directory.leading_out():
+            raise CannotResume(directory.path, f"its {links[0]} is a link that leads out of it; put the file there")
+        if (directory.path / EVALUATION).exists():
+            raise CannotResume(directory.path, f"it is finished; `atentdsl eval {run}` evaluates it again")
+        directory.hold()
+        try:
+            directory.sweep()
+            made = json.loads(directory.read_text(MANIFEST))
+            checked = load(directory.path / RECIPE)
+            text = _module_text(directory.path, made, checked, other_version)
+            subjects.require_given(made, model, data)
+            chosen = devices.choose(device or made["device"].split(":")[0])
+            newest = snapshot.newest(directory.checkpoints, skip_damaged)
+            own = Given(model, data, test, data_root, user_code, trust)
+            work = Work.prepared(checked, text, own, chosen, fresh=newest is not None)
+            work.compare(made["data_sha256"], directory.path)
+            identity = work.identity(directory.read_text(RECIPE))
+            content = None
+            if newest is not None:
+                content = snapshot.read(newest, identity, other_version)
+                snapshot.set_aside(directory.checkpoints, snapshot.step_of(newest))
+            entry = manifest.resumed(content["step"] if content else 0, chosen, command)
+            directory.write_json(MANIFEST, {**made, "resumed": [*made.get("resumed", []), entry]})
+            saving = snapshot.Saving(checkpoint_steps, checkpoint_minutes)
+        except BaseException:
+            directory.release()
+            raise
+        return work.done(directory, asked, quiet, saving, made["max_steps"], content)
+
+
+def interrupted(
+    recipe: Source,
+    overrides: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    max_steps: int | None = None,
+    out: str | Path = "runs",
+) -> list[Summary]:
+    """The interrupted runs below `out` that began with this recipe, overrides, seed and `max_steps`, oldest first.
+
+    Loads no torch.
+
+    Raises:
+        RecipeError: everything that is wrong with the recipe, at once.
+    """
+    from atentdsl.runtime import runs
+
+    folder = Path(out)
+    if not folder.is_dir():
+        return []
+    checked = _with_seed(recipe, overrides, seed)
+    digest = hashlib.sha256(checked.resolved.encode()).hexdigest()
+    return [
+        run
+        for run in runs.found(folder, checked.name)
+        if run.status == "interrupted"
+        and run.manifest["recipe_sha256"] == digest
+        and run.manifest.get("max_steps") == max_steps
+        and subjects.GIVEN not in (run.manifest["model"], run.manifest["data"])
+    ]
+
+
+def _with_seed(recipe: Source, overrides: Sequence[str], seed: int | None) -> Recipe:
+    return load(recipe, [*overrides, *([f"recipe.seed={seed}"] if seed is not None else [])])
+
+
+def _module_text(path: Path, made: Mapping[str, Any], checked: Recipe, other_version: bool) -> str:
+    """The module to go on with: the one that ran, if it is what its recipe compiles to.
+
+    A directory may come from anywhere, and nothing in it runs that this package would not write itself.
+    """
+    from atentdsl.runtime.directory import MODULE, RECIPE
+    from atentdsl.runtime.errors import CannotResume
+    from atentdsl.runtime.manifest import sha256_text
+
+    stored, compiled = (path / MODULE).read_text(encoding="utf-8"), generate(checked).text
+    resolved = sha256_text((path / RECIPE).read_text(encoding="utf-8"))
+    if resolved != made["recipe_sha256"]:
+        raise CannotResume(
+            path,
+            f"its {RECIPE} was changed (sha256 {resolved}, expected {made['recipe_sha256']}); put the old one back",
+        )
+    if same_code(stored, compiled):
+        return stored
+    if other_version:
+        return compiled
+    version = made["versions"]["atentdsl"]
+    raise CannotResume(
+        path,
+        f"its {MODULE} is not what this version makes of its {RECIPE}: the run began with atentdsl {version}; install "
+        "that one, or give up the same bits by --other-version",
+    )

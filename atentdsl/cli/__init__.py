@@ -1,7 +1,8 @@
 """The commands, one file each, and what becomes of their errors.
 
-Exit codes: 0 fine · 1 an internal error, which names its log · 2 recipe or usage wrong · 3 data missing · 4 training
-diverged · 130 interrupted.
+Exit codes: 0 fine · 1 an internal error, which names its log · 2 recipe or usage wrong · 3 data missing or damaged ·
+4 training diverged · 5 a file cannot be read or written · 6 a checkpoint is damaged or of another run or version ·
+7 memory exhausted · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import click
 
-COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "new")
+COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "runs", "new", "doctor")
 
 
 class Lazy(click.Group):
@@ -60,8 +61,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
-        print("atentdsl: interrupted; what was written so far is kept", file=sys.stderr)
+    except (KeyboardInterrupt, click.Abort) as interruption:
+        print(f"atentdsl: {_interrupted(interruption)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read the output has stopped; the interpreter must not complain about it while it closes.
@@ -69,6 +70,13 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         return _explained(error)
+
+
+def _interrupted(error: BaseException) -> str:
+    """How to go on, where a run had time to write a checkpoint."""
+    # click raises an error of its own from whatever interrupted it
+    said = str(error.__cause__ or "")
+    return said or "interrupted; what was written so far is kept"
 
 
 def _explained(error: Exception) -> int:
@@ -84,9 +92,14 @@ def _explained(error: Exception) -> int:
         errors.Diverged: 4,
         errors.DeviceUnavailable: 2,
         errors.NotARunDirectory: 2,
-        errors.CheckpointBroken: 2,
+        errors.RunBusy: 2,
+        errors.CheckpointBroken: 6,
+        errors.CannotResume: 6,
+        errors.MemoryExhausted: 7,
         errors.NotFinite: 2,
-        OSError: 2,
+        errors.WeightsRefused: 2,
+        errors.UserCodeRefused: 2,
+        OSError: 5,
     }
     for kind, code in known.items():
         if isinstance(error, kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -16,15 +17,34 @@ from atentdsl.cli import options
 @options.overrides
 @options.data_root
 @options.device
-def command(run: str, split: str, overrides: tuple[str, ...], data_root: str | None, device: str) -> None:
+@options.user_code
+@options.trust
+def command(
+    run: str,
+    split: Literal["test", "validation"],
+    overrides: tuple[str, ...],
+    data_root: str | None,
+    device: str,
+    user_code: bool,
+    trust: bool,
+) -> None:
     """Evaluate the checkpoint of RUN, a run directory, and print the result as JSON.
 
-    A run that ended before its evaluation gets its `evaluation.json`; one that has it keeps it as it is.
+    A run that ended before its evaluation gets its `evaluation.json`; one that has it keeps it as it is. With
+    `--set model.init=PATH` the weights at PATH are evaluated in the checkpoint's place, and nothing is written.
     """
     from atentdsl import api
     from atentdsl.runtime.directory import RunDirectory
 
-    result = api.evaluate(run, split=split, overrides=overrides, data_root=data_root, device=device)  # type: ignore[arg-type]
+    result = api.evaluate(
+        run,
+        split=split,
+        overrides=overrides,
+        data_root=data_root,
+        device=device,
+        user_code=user_code,
+        trust=trust,
+    )
     if split == "test" and not overrides and not (Path(run) / "evaluation.json").exists():
         RunDirectory.open(Path(run)).write_json("evaluation.json", result)
     click.echo(json.dumps(result, indent=2))

@@ -11,6 +11,18 @@ overrides = click.option(
 device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
+user_code = click.option(
+    "--no-user-code",
+    "user_code",
+    flag_value=False,
+    default=True,
+    help="Refuse a network that the recipe names as `module:attribute`: such code runs.",
+)
+trust = click.option(
+    "--trust",
+    is_flag=True,
+    help="Take weights from a TorchScript archive or an exported program too: loading one can run code that it holds.",
+)
 data_root = click.option(
     "--data-root",
     type=click.Path(file_okay=False),

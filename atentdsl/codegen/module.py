@@ -129,7 +129,9 @@ def _settings(recipe: Recipe, terms: Terms) -> list[str]:
         ("VALIDATION", recipe.data.validation, ("data", "validation")),
         ("MODEL", recipe.model.name, ("model", "name")),
         ("EPOCHS", optimizer.epochs, ("optimizer", "epochs")),
+        ("ON_DIVERGENCE", optimizer.on_divergence, ("optimizer", "on_divergence")),
         ("PRECISION", recipe.compile.precision, ("compile", "precision")),
+        ("EVALUATION_BATCH", recipe.evaluate.batch, ("evaluate", "batch")),
         ("SELECT", recipe.evaluate.select, ("evaluate", "select")),
     ]
     return [assignment(name, value, terms.place(path)) for name, value, path in rows]

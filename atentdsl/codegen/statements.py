@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -39,6 +40,8 @@ from atentdsl.primitives.kernel import accumulated, look_ahead
 from atentdsl.primitives.tensors import unit_l1
 from atentdsl.recipe import Recipe
 
+TAKEN = "x, y = next(batches)"
+
 
 class Statements:
     """Writes the body of one step.
@@ -69,6 +72,7 @@ class Statements:
         if plan.goal == "draw" and self._counts:
             self._write(1, "n = len(x)")
         self._block(plan.operations, 1)
+        self.lines = _without_names_that_nobody_reads(self.lines)
 
     def comment(self, origin: Origin, depth: int = 1) -> str:
         """What a block does, the recipe's line and table that ask for it, and the paper's line."""
@@ -123,7 +127,7 @@ class Statements:
         z, w = (of(name), of(f"{name}.anchor")) if name else ("", "")
         match operation:
             case Take():
-                return ["x, y = next(batches)", *(["n = len(x)"] if self._counts else [])]
+                return [TAKEN, *(["n = len(x)"] if self._counts else [])]
             case Anchor():
                 self._call_runtime("weights")
                 lines = [f"{w} = weights(model)"]
@@ -287,6 +291,17 @@ class Statements:
 
     def _write(self, depth: int, text: str) -> None:
         self.lines += wrapped(text, INDENT * depth)
+
+
+def _without_names_that_nobody_reads(lines: list[str]) -> list[str]:
+    """A batch is taken by every step, and a chain of no moves may read neither its images nor its labels."""
+    tree = ast.parse("def step():\n" + "\n".join([*lines, f"{INDENT}pass"]))
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    if {"x", "y"} <= read:
+        return lines
+    names = ", ".join(name if name in read else "_" for name in ("x", "y"))
+    taken = TAKEN.removeprefix("x, y = ") if names == "_, _" else TAKEN.replace("x, y", names)
+    return [line.replace(TAKEN, taken) if line.strip() == TAKEN else line for line in lines]
 
 
 def _registers_read(operation: Operation) -> set[str]:

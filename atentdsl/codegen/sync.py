@@ -1,7 +1,8 @@
-"""Whether the committed modules are what the shipped recipes compile to."""
+"""Whether stored modules are what their recipes compile to."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,3 +40,22 @@ def write(folder: Path) -> list[str]:
         path.write_text(text, encoding="utf-8")
         done.append(name)
     return done
+
+
+def same_code(one: str, other: str) -> bool:
+    """Whether two modules do the same: comments and the module's own docstring, which name places, may differ.
+
+    >>> same_code("'One.'; X = 1  # one.toml:3", "X = 1"), same_code("X = 1", "X = 2")
+    (True, False)
+    """
+    return (first := _dumped(one)) is not None and first == _dumped(other)
+
+
+def _dumped(text: str) -> str | None:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    return ast.dump(tree)

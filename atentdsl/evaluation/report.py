@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -12,13 +12,25 @@ from atentdsl.runtime.accuracy import accuracy
 from atentdsl.runtime.data import Images
 
 
-def evaluation(model: nn.Module, images: Images, attacks: Sequence[Attack], split: str, seed: int) -> dict[str, Any]:
-    """Clean and robust accuracy, as fractions, each attack with its whole setting."""
-    measured = accuracy(model, images, [attack.withstands for attack in attacks], seed)
+def evaluation(
+    model: nn.Module,
+    images: Images,
+    attacks: Sequence[Attack],
+    split: str,
+    seed: int,
+    batch: int = 512,
+    between: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Clean and robust accuracy, as fractions, each attack with its whole setting.
+
+    `batch` and `between` are as for `accuracy`.
+    """
+    measured = accuracy(model, images, [attack.withstands for attack in attacks], seed, batch, between)
     return {
         "split": split,
         "n": measured.n,
         "seed": seed,
+        "batch": batch,
         "clean_accuracy": measured.clean,
         "attacks": {
             attack.name: {**attack.settings(), "robust_accuracy": robust}

@@ -96,6 +96,11 @@ class Shape:
                 return tuple(entry.names())
         return get_args(self.annotation) if get_origin(self.annotation) is Literal else ()
 
+    @property
+    def code(self) -> bool:
+        """Whether `module:attribute`, code of the user's own, may stand in place of one of the words."""
+        return any(isinstance(entry, Installed) and entry.code for entry in self.metadata)
+
     def interval(self, name: str) -> str:
         """The bounds of a number as an inequality; empty where it has none.
 

@@ -21,11 +21,23 @@ from atentdsl.source import KeyPath, Span
 SCHEMA = 1
 
 
+IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+DOTTED = rf"{IDENTIFIER}(?:\.{IDENTIFIER})*"
+CODE = rf"{DOTTED}:{DOTTED}"
+"""`module:attribute`, code of the user's own."""
+
+
 @attrs.frozen
 class Installed:
-    """The slot takes the name of a file in a folder of `atentdsl/runtime`; reads the folder and imports nothing."""
+    """The slot takes the name of a file in a folder of `atentdsl/runtime`; reads the folder and imports nothing.
+
+    Attributes:
+        folder: the folder.
+        code: whether `module:attribute`, code of the user's own, may stand there too; it is not looked up either.
+    """
 
     folder: str
+    code: bool = False
 
     def names(self) -> list[str]:
         """The names, in alphabetical order."""
@@ -33,8 +45,11 @@ class Installed:
         return sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A literal over the names."""
-        return core_schema.literal_schema(self.names())
+        """One of the names, or code where that may be."""
+        if not self.code:
+            return core_schema.literal_schema(self.names())
+        # As long as a recipe's own name may be: it stands on a line of the generated module.
+        return core_schema.str_schema(pattern=f"^(?:{'|'.join(self.names())}|{CODE})$", max_length=80, strict=True)
 
 
 class Header(Part):
@@ -60,8 +75,14 @@ class Data(Part):
 class Model(Part):
     """The table `[model]`."""
 
-    name: Annotated[str, Installed("models")] = Field(description="the architecture")
-    init: Literal["random"] = Field("random", description="where the weights come from")
+    name: Annotated[str, Installed("models", code=True)] = Field(
+        description="the architecture; or `module:attribute`, a network of one's own that takes inputs in [0, 1]"
+    )
+    init: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)] = Field(
+        "random",
+        description="where the weights come from: `random`, or a path, relative to the working directory, to a run, a "
+        "safetensors file or a state dict",
+    )
 
 
 class Compile(Part):
@@ -85,6 +106,9 @@ class Evaluate(Part):
     )
     step_size: Positive | None = Field(None, description="of the attacks; 2.5 radius / steps where not given")
     restarts: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="an image counts if it withstands all")
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        512, description="images measured at a time; an attack's draws depend on it"
+    )
 
 
 @attrs.frozen

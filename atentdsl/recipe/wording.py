@@ -28,6 +28,7 @@ _TYPES = {
 _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "begin with a letter or digit; go on with letters, digits, `.`, `_` and `-`",
     r"^[a-z][a-z0-9_]*$": "begin with a small letter; go on with small letters, digits and `_`",
+    r"^[^\x00-\x1f\x7f]+$": 'write `"random"`, or a path to a run, a safetensors file or a state dict',
     r"^pgd-[1-9][0-9]{0,3}$": "write `pgd-20` for twenty steps of projected gradient descent",
 }
 _LONGEST = 60
@@ -83,7 +84,7 @@ def _wrong(whole: Written, place: Place, finding: Mapping[str, Any]) -> Diagnost
         return _kind(found, name, place)
     if shape.words:
         where = f" in {place.table.name}" if place.table and not place.table.slot else ""
-        return _choice(found, name, shape.words, where=where)
+        return _choice(found, name, shape.words, where=where, code=shape.code)
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         message = f"`{name}` must be {word} {number(context[key])}"
@@ -132,8 +133,10 @@ def _kind(found: Written, name: str, place: Place) -> Diagnostic:
     return _choice(said, "kind", kinds, f"{singular(family)} ")
 
 
-def _choice(found: Written, name: str, words: Sequence[str], of: str = "", where: str = "") -> Diagnostic:
-    accepted = f"accepted: {', '.join(words)}"
+def _choice(
+    found: Written, name: str, words: Sequence[str], of: str = "", where: str = "", code: bool = False
+) -> Diagnostic:
+    accepted = f"accepted: {', '.join(words)}" + (", or `module:attribute`, a network of your own" if code else "")
     if not isinstance(found.value, str):
         label = f"this is {_said(found)}"
         return Diagnostic("wrong-type", f"`{name}` must be a string", found.at(), label, help=accepted)

@@ -1,4 +1,4 @@
-"""Images in memory: what is trained on, its order, and its augmentation.
+"""Images in memory: what is trained on, and what is held out.
 
 Images are kept as they come (uint8 where possible) and turned into floats in [0, 1] batch by batch, so every radius of
 a recipe is in units of [0, 1] inputs. All randomness is drawn on the CPU from private generators, keyed by text: the
@@ -8,7 +8,6 @@ same seed gives the same batches on every device, and the global generators are 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +17,18 @@ import PIL.Image
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch.utils.data import Dataset
 
 __all__ = [
-    "AUGMENTATIONS",
     "Arrays",
     "Images",
-    "batches",
-    "endless_batches",
     "from_dataset",
+    "generator",
     "hold_out",
-    "steps_per_epoch",
+    "unit",
 ]
-
-PADDING = 4
 
 
 @attrs.frozen(eq=False)
@@ -92,7 +87,7 @@ class Images:
         self, index: torch.Tensor | slice, dtype: torch.dtype = torch.float32
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy the images at `index` as floats in [0, 1], (batch, *input), and their labels, (batch,)."""
-        return _unit(self.x[index], dtype), self.y[index].clone()
+        return unit(self.x[index], dtype), self.y[index].clone()
 
     def digest(self) -> str:
         """Hash (sha256) shapes, dtypes and bytes of images and labels, wherever they are stored."""
@@ -235,7 +230,7 @@ def hold_out(images: Images, fraction: float, seed: int = 0) -> tuple[Images, Im
         )
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label, (of_class, count) in enumerate(zip(members, counts, strict=True)):
-        order = torch.randperm(len(of_class), generator=_generator(f"{seed}/hold_out/{label}"))
+        order = torch.randperm(len(of_class), generator=generator(f"{seed}/hold_out/{label}"))
         held[of_class[order[:count]]] = True
     kept, taken = (torch.nonzero(part).flatten().to(images.device) for part in (~held, held))
     return (
@@ -255,115 +250,7 @@ def _held_out_counts(sizes: Sequence[int], fraction: Fraction) -> list[int]:
     return counts
 
 
-def steps_per_epoch(n: int, size: int) -> int:
-    """Count the batches of `size` in an epoch over `n` images: an incomplete one is left out unless it is the only one.
-
-    >>> steps_per_epoch(100, 32), steps_per_epoch(20, 32)
-    (3, 1)
-    """
-    if n < 1 or size < 1:
-        raise ValueError(f"an epoch needs at least one image and a batch size of at least one, not {n} and {size}")
-    return max(1, n // size)
-
-
-def batches(
-    images: Images,
-    size: int,
-    *,
-    seed: int,
-    epoch: int,
-    first_step: int,
-    augment: Sequence[str] = (),
-    dtype: torch.dtype = torch.float32,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Give the batches of one epoch: x (batch, *input) floats in [0, 1], y (batch,), both on the images' device.
-
-    The order is a permutation keyed by (seed, epoch); the augmentation of the batch with number i is keyed by
-    (seed, first_step + i). So a run resumes from the numbers alone. `augment` lists names from `AUGMENTATIONS`, applied
-    in that order.
-
-    Raises:
-        ValueError: an unknown augmentation, one that the images' shape does not allow, or an empty epoch; raised at
-            once, before the first batch.
-
-    >>> images = Images(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2, 3, 4]), classes=5)
-    >>> [len(y) for x, y in batches(images, 2, seed=0, epoch=1, first_step=0)]
-    [2, 2]
-    """
-    steps = steps_per_epoch(len(images), size)
-    for name in augment:
-        if name not in AUGMENTATIONS:
-            raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
-    if augment and len(images.shape) != 3:
-        raise ValueError(f"augmentation needs images of shape (channels, height, width), not {images.shape}")
-
-    def draw() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        order = torch.randperm(len(images), generator=_generator(f"{seed}/{epoch}/order")).to(images.device)
-        for i in range(steps):
-            index = order[i * size : (i + 1) * size]
-            x = images.x[index]
-            for name in augment:
-                x = AUGMENTATIONS[name](x, _generator(f"{seed}/{first_step + i}/{name}"))
-            yield _unit(x, dtype), images.y[index]
-
-    return draw()
-
-
-def endless_batches(
-    images: Images, size: int, *, seed: int, augment: Sequence[str] = (), repeat: int = 1
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Give the batches of one pass over the images after another, each `repeat` times in a row, without end.
-
-    Pass p is `batches` of epoch p, and the batches are counted on from pass to pass. A step that takes several batches
-    sees several passes an epoch.
-
-    >>> images = Images(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2, 3]), classes=4)
-    >>> stream = endless_batches(images, 2, seed=0, repeat=2)
-    >>> labels = [next(stream)[1].tolist() for _ in range(6)]
-    >>> labels[0] == labels[1], sorted(labels[1] + labels[2])
-    (True, [0, 1, 2, 3])
-    """
-    per_pass = steps_per_epoch(len(images), size)
-    for number in itertools.count():
-        first = 1 + number * per_pass
-        for pair in batches(images, size, seed=seed, epoch=1 + number, first_step=first, augment=augment):
-            yield from itertools.repeat(pair, repeat)
-
-
-def windows(x: torch.Tensor, top: torch.Tensor, left: torch.Tensor, padding: int) -> torch.Tensor:
-    """Pad `x` (n, c, h, w) with zeros and cut each image's (h, w) window out at its `top` and `left`, (n,) each.
-
-    >>> x = torch.arange(4).reshape(1, 1, 2, 2)
-    >>> windows(x, torch.tensor([2]), torch.tensor([1]), padding=1)
-    tensor([[[[2, 3],
-              [0, 0]]]])
-    """
-    n, channels, height, width = x.shape
-    padded = torch.nn.functional.pad(x, (padding,) * 4)
-    device = x.device
-    rows = top[:, None] + torch.arange(height, device=device)
-    columns = left[:, None] + torch.arange(width, device=device)
-    image = torch.arange(n, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[None, :, None, None]
-    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
-
-
-def crop4(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Pad each image of `x` (n, c, h, w) with 4 zeros on each side and crop to its size at a random place."""
-    top, left = torch.randint(2 * PADDING + 1, (2, len(x)), generator=generator).to(x.device)
-    return windows(x, top, left, PADDING)
-
-
-def flip(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirror each image of `x` (n, c, h, w) left to right with probability one half."""
-    mirrored = torch.randint(2, (len(x),), generator=generator).to(x.device) == 1
-    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
-
-
-AUGMENTATIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {"crop4": crop4, "flip": flip}
-
-
-def _unit(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def unit(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Copy `x` as floats in [0, 1]: uint8 is divided by 255 with one rounding, on every device alike."""
     if x.dtype != torch.uint8:
         return x.to(dtype, copy=True)
@@ -372,7 +259,7 @@ def _unit(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return (x.to(wide) / torch.full((), 255, dtype=wide, device=x.device)).to(dtype)
 
 
-def _generator(key: str) -> torch.Generator:
+def generator(key: str) -> torch.Generator:
     """Make a private CPU generator from a text, by 63 bits of its hash."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from atentdsl.runtime import machine
 from atentdsl.runtime.errors import DeviceUnavailable
 
 __all__ = ["choose", "describe"]
@@ -42,40 +42,16 @@ def describe() -> dict[str, Any]:
     >>> sorted(describe())
     ['cores', 'cpu', 'gpus', 'memory', 'system', 'threads', 'torch_threads']
     """
-    model, cores = _processor()
+    model, cores = machine.processor()
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": model,
         "cores": cores,
         "threads": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "memory": _memory(),
+        "memory": machine.memory(),
         "gpus": _gpus(),
     }
-
-
-def _processor() -> tuple[str | None, int | None]:
-    """Read the processor's name and the number of physical cores, as far as the system tells."""
-    name: str | None = platform.processor() or None
-    cores: set[tuple[str, str]] = set()
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # no Linux
-        return name, None
-    for block in text.split("\n\n"):
-        facts = dict(line.split(":", 1) for line in block.splitlines() if ":" in line)
-        facts = {key.strip(): value.strip() for key, value in facts.items()}
-        name = facts.get("model name", name)
-        if "core id" in facts:
-            cores.add((facts.get("physical id", "0"), facts["core id"]))
-    return name, len(cores) or None
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return None
 
 
 def _gpus() -> list[dict[str, Any]]:

@@ -1,72 +1,153 @@
 """A run's own directory: everything that a run leaves, and all that is needed to repeat it.
 
     <root>/<name>/<id>/
-        recipe.toml, module.py, manifest.json     written before the first step
+        recipe.toml, module.py, manifest.json     there from the beginning
         metrics.jsonl                             one line an epoch
-        checkpoints/                              see `atentdsl.runtime.checkpoint`
+        checkpoints/                              see `atentdsl.runtime.snapshot` and `atentdsl.runtime.checkpoint`
+        .lock                                     held by the process at work; see `atentdsl.runtime.lock`
 
-Whole files are written beside their place and renamed, so a reader meets the old file or the new one, never a part.
+Whole files are written beside their place and renamed, and so is the directory itself: a reader meets the old one or
+the new one, never a part.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import re
 import secrets
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from atentdsl.runtime.errors import NotARunDirectory
+from atentdsl.runtime import lock
+from atentdsl.runtime.errors import NotARunDirectory, StorageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["CHECKPOINTS", "MANIFEST", "METRICS", "MODULE", "RECIPE", "RunDirectory", "write_atomically"]
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "EVALUATION",
+    "MANIFEST",
+    "METRICS",
+    "MODULE",
+    "RECIPE",
+    "RunDirectory",
+    "write_atomically",
+]
 
 RECIPE = "recipe.toml"
 MODULE = "module.py"
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
+EVALUATION = "evaluation.json"
 CHECKPOINTS = "checkpoints"
+BEST = "best.safetensors"
+# What a directory is called, behind a dot, until all is in it that a run cannot be repeated without.
+UNFINISHED = "unfinished"
+
+REMOVED = "it is gone: was the run's directory removed while the run was at work?"
 
 # What a run cannot be repeated without.
 REQUIRED = (RECIPE, MODULE, MANIFEST)
 
 
-@attrs.frozen
+@attrs.define
 class RunDirectory:
     """The directory of one run; make it with `create` or `open`."""
 
     path: Path
+    _lock: int | None = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
-    def create(cls, root: Path, name: str) -> RunDirectory:
-        """Make `root/name/<id>/`, where the id is the time in UTC, such as 20260102-030405, or -2, -3, ... after it.
+    def create(cls, root: Path, name: str, texts: Mapping[str, str] | None = None) -> RunDirectory:
+        """Make `root/name/<id>/` with these files in it, where the id is the time in UTC, such as 20260102-030405.
 
-        Two runs that start in the same second get two directories.
+        Of runs that start in the same second the later get -2, -3, ... after it. The directory appears with its files
+        in it, or not at all, and its lock is held until `release`.
 
         Raises:
             ValueError: `name` is not plain (letters, digits, `.`, `_`, `-`; no leading dot).
-            OSError: the directory cannot be made.
+            StorageFailed: the directory cannot be made.
         """
         parent = Path(root) / _plain(name)
-        parent.mkdir(parents=True, exist_ok=True)
+        unfinished = parent / f".{UNFINISHED}-{os.getpid()}-{secrets.token_hex(4)}"
+        made = cls(unfinished)
+        try:
+            (unfinished / CHECKPOINTS).mkdir(parents=True)
+            made.hold()
+            for relative, text in (texts or {}).items():
+                made.write_text(relative, text)
+            made._appear(parent)
+        except BaseException as error:
+            made.release()
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if isinstance(error, OSError) and not isinstance(error, StorageFailed):
+                raise _failed(parent, error) from error
+            raise
+        return made
+
+    def _appear(self, parent: Path) -> None:
+        """Takes the first id that is free. A rename fails if a directory with files in it has the name already."""
         time = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for number in itertools.count(1):
             path = parent / (time if number == 1 else f"{time}-{number}")
             try:
-                # mkdir either makes the directory or fails: no other process can be given the same one.
-                os.mkdir(path)
-            except FileExistsError:
-                continue
-            (path / CHECKPOINTS).mkdir()
-            return cls(path)
-        raise AssertionError("unreachable: the numbers do not end")
+                os.rename(self.path, path)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    continue
+                raise
+            self.path = path
+            _to_disk(parent)
+            return
+
+    def hold(self) -> None:
+        """Take the directory's lock, for the process that is at work in it.
+
+        Raises:
+            RunBusy: another process holds it.
+            StorageFailed: the directory cannot be written.
+        """
+        try:
+            self._lock = lock.hold(self.path)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+
+    def leading_out(self) -> list[str]:
+        """The entries that are links to somewhere else, through which a write would leave the directory."""
+        home = self.path.resolve()
+        entries = [*self.path.rglob("*")]
+        return sorted(
+            str(p.relative_to(self.path)) for p in entries if p.is_symlink() and not p.resolve().is_relative_to(home)
+        )
+
+    def require(self) -> None:
+        """Ask for the directory to be the one that was taken up, as its lock's file tells.
+
+        Raises:
+            StorageFailed: it was removed, or its files were.
+        """
+        if self._lock is not None and not (self.path / lock.LOCK).exists():
+            raise StorageFailed(self.path, REMOVED)
+
+    def sweep(self) -> None:
+        """Remove what a process left that was killed while it wrote: files that never got their names."""
+        for left in [*self.path.glob(".*.partial"), *self.checkpoints.glob(".*.partial")]:
+            left.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        if self._lock is not None:
+            lock.release(self._lock)
+            self._lock = None
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -90,9 +171,14 @@ class RunDirectory:
         home = self.path.resolve()
         if not target.resolve().is_relative_to(home) or target.resolve() == home:
             raise ValueError(f"{relative!r} leads out of the run directory")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir():  # a directory that was removed is not made again
+            target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, text.encode())
         return target
+
+    def read_text(self, relative: str) -> str:
+        """Return what the file `relative` holds, as it was written by `write_text`."""
+        return (self.path / relative).read_text(encoding="utf-8")
 
     def write_json(self, relative: str, obj: Any) -> Path:
         """Write `obj` as JSON, indented by 2, in its own order of keys, atomically; its path.
@@ -108,10 +194,37 @@ class RunDirectory:
 
         Raises:
             ValueError: a number is not finite; nothing is written.
+            StorageFailed: it cannot be written; what stood there before still does.
         """
         line = json.dumps(dict(record), allow_nan=False, ensure_ascii=False) + "\n"
-        with (self.path / METRICS).open("ab") as file:
-            file.write(line.encode())
+        path = self.path / METRICS
+        self.require()
+        try:
+            with path.open("ab") as file:
+                before = file.tell()
+                try:
+                    file.write(line.encode())
+                    file.flush()
+                except OSError:
+                    # A disk that is full takes a part of the line; what stood there stays readable.
+                    os.truncate(path, before)
+                    raise
+        except OSError as error:
+            raise _failed(path, error, len(line)) from error
+
+    def rewrite_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Make these records all that metrics.jsonl holds, atomically.
+
+        Raises:
+            ValueError: a number is not finite.
+        """
+        lines = [json.dumps(dict(record), allow_nan=False, ensure_ascii=False) + "\n" for record in records]
+        self.write_text(METRICS, "".join(lines))
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / CHECKPOINTS
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of the checkpoint file `name`, such as "last.safetensors", which need not exist.
@@ -128,23 +241,46 @@ def write_atomically(path: Path, data: bytes) -> None:
     The data is written beside it, forced to the disk and renamed; then the folder is forced to the disk.
 
     Raises:
-        OSError: it cannot be written; the old file is as it was, and nothing is left beside it.
+        StorageFailed: it cannot be written; the old file is as it was, and nothing is left beside it.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            with beside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        _to_disk(path.parent)
+    except OSError as error:
+        raise _failed(path, error, len(data)) from error
+
+
+def _to_disk(path: Path) -> None:
+    """Forces a folder's entries to the disk."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _failed(path: Path, error: OSError, size: int | None = None) -> StorageFailed:
+    """What the system said, as what to do about it."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        wanted = "" if size is None else f", and {size:,} bytes are to be written"
+        return StorageFailed(path, f"the disk is full{wanted}; make room (what was written before is safe)")
+    if error.errno == errno.EROFS:
+        return StorageFailed(path, "the file system is read-only; name another folder by --out, or remount it")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return StorageFailed(path, "permission is denied; name another folder by --out, or ask for the right to write")
+    if error.errno == errno.ENOENT and not path.parent.exists():
+        return StorageFailed(path.parent, REMOVED)
+    return StorageFailed(path, reason[:1].lower() + reason[1:])
 
 
 def _plain(name: str) -> str:

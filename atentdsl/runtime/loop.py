@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
-from atentdsl.runtime import checkpoint
+from atentdsl.runtime import checkpoint, divergence, memory, snapshot
 from atentdsl.runtime.accuracy import Accuracy, Withstands, accuracy
-from atentdsl.runtime.data import Images, endless_batches, steps_per_epoch
-from atentdsl.runtime.directory import RunDirectory
-from atentdsl.runtime.errors import Diverged, NotFinite
-from atentdsl.runtime.precision import prepared
+from atentdsl.runtime.data import Images
+from atentdsl.runtime.directory import BEST, RunDirectory
+from atentdsl.runtime.errors import CannotResume, Diverged, Interrupted, MemoryExhausted, NotFinite
+from atentdsl.runtime.interruption import Asked
+from atentdsl.runtime.program import Program
 from atentdsl.runtime.progress import Progress
-from atentdsl.runtime.streams import Streams, key
+from atentdsl.runtime.running import Best, NotFiniteState, Running
+from atentdsl.runtime.snapshot import Saving
+from atentdsl.runtime.streams import key
 
-BEST = "best.safetensors"
+__all__ = ["ROLLBACKS", "Kept", "fit"]
 
-
-class Program(Protocol):
-    """What the loop asks of a generated module."""
-
-    BATCH: int
-    REPEAT: int
-    AUGMENT: Sequence[str]
-    EPOCHS: int
-    PRECISION: str
-    SELECT: str
-
-    def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """The outer optimizer."""
-
-    def settings(self, epoch: int, step: int) -> Mapping[str, float]:
-        """What the optimizer's groups run by, the learning rate among it; epoch and step counted from 1."""
-
-    def train_step(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        batches: Iterator[tuple[Tensor, Tensor]],
-        rng: Streams,
-        state: dict[str, Any],
-    ) -> Tensor:
-        """One outer step; its signal, on the device."""
+ROLLBACKS = 3
 
 
 @attrs.frozen
@@ -58,13 +35,17 @@ class Kept:
 
     Attributes:
         path: its file.
-        epoch: when it was written.
+        epoch: when it was reached.
         score: the validation accuracy it was chosen by; the epoch where the last one is kept.
     """
 
     path: Path
     epoch: int
     score: float
+
+
+class _Stopped(Exception):
+    """The run was asked to stop while its network was being measured."""
 
 
 def fit(
@@ -78,6 +59,10 @@ def fit(
     directory: RunDirectory,
     progress: Progress,
     max_steps: int | None = None,
+    saving: Saving | None = None,
+    identity: Mapping[str, str] | None = None,
+    content: Mapping[str, Any] | None = None,
+    asked: Asked = lambda: False,
 ) -> Kept:
     """Trains the model, in place, and keeps the best checkpoint by validation accuracy.
 
@@ -90,64 +75,214 @@ def fit(
         directory: takes metrics and checkpoints.
         progress: told of each epoch, and of steps when it is due.
         max_steps: stops after that many outer steps.
+        saving: when to write a snapshot; one is written at the beginning and at the end in any case.
+        identity: texts that whoever goes on from a snapshot has to share.
+        content: a snapshot's, to go on from.
+        asked: whether to stop at the next step.
 
     Raises:
-        Diverged: the signal or a weight is not finite; the last good checkpoint is named.
+        Diverged: the signal or a weight is not finite; the last good checkpoint and the batch are named.
+        Interrupted: it was asked to stop; a snapshot is written.
+        MemoryExhausted: names a batch size that fits.
+        CannotResume: the snapshot holds another network's weights.
+        StorageFailed: a file cannot be written.
     """
-    per_epoch = steps_per_epoch(len(training), program.BATCH) * program.REPEAT
-    last = min(program.EPOCHS * per_epoch, max_steps or math.inf)
-    network = prepared(model, program.PRECISION)
-    optimizer = program.make_optimizer([p for p in model.parameters() if p.requires_grad])
-    state: dict[str, Any] = {}
-    stream = endless_batches(training, program.BATCH, seed=seed, augment=program.AUGMENT, repeat=program.REPEAT)
-    watched = _spread(training, len(validation))
-    kept: Kept | None = None
-    step = 0
+    running = Running(program, model, training, seed)
+    run = _Fit(running, validation, watch, directory, progress, saving or Saving(), dict(identity or {}), asked)
+    run.last = min(program.EPOCHS * running.per_epoch, max_steps or math.inf)
     devices = [training.device] if training.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        for epoch in range(1, program.EPOCHS + 1):
-            total, begin, first = torch.zeros((), device=training.device), time.monotonic(), step
-            while step < min(epoch * per_epoch, last):
-                step += 1
-                settings = program.settings(epoch, step)
-                for group in optimizer.param_groups:
-                    group.update(settings)
-                _seed_dropout(seed, step, training.device)
-                rng = Streams(seed, step, training.device, epoch)
-                total += program.train_step(network, optimizer, stream, rng, state)
-                if step == 1 or progress.due():
-                    loss = _finite(float(total) / (step - first), epoch, step, kept)
-                    speed = (step - first) * program.BATCH / (time.monotonic() - begin)
-                    progress.step(step, loss, speed)
-                else:
-                    progress.step(step)  # counted, and not shown: the time left is estimated from it
-            seconds = time.monotonic() - begin
-            loss = _finite(float(total) / (step - first), epoch, step, kept)
-            _finite(_magnitude(model), epoch, step, kept)
+        if content is not None:
             try:
-                on_training = accuracy(model, watched, watch, key(seed, "watch", "training"))
-                on_validation = accuracy(model, validation, watch, key(seed, "watch", "validation"))
-            except NotFinite as error:
-                raise Diverged(epoch, step, kept.path if kept else None) from error
-            speed = (step - first) * min(program.BATCH, len(training)) / seconds
-            record = {
-                "epoch": epoch,
-                "step": step,
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "loss": loss,
-                "training": _record(on_training),
-                "validation": _record(on_validation),
-                "seconds": round(seconds, 3),
-                "images_per_second": round(speed, 1),
-            }
-            kept = _keep(program.SELECT, model, on_validation, epoch, directory, kept)
-            directory.append_metrics(record)
-            shown = {"loss": loss, "clean": on_validation.clean, "images_per_second": speed}
-            progress.epoch(epoch, program.EPOCHS, shown | {"robust": next(iter(on_validation.robust), None)})
-            if step >= last:
-                break
-    assert kept is not None, "an epoch has at least one step"
-    return kept
+                running.restore(content)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise CannotResume(directory.path, f"its snapshot does not fit the network: {error}") from error
+            directory.rewrite_metrics(running.lines)
+        else:
+            run.save()
+        while True:
+            try:
+                return run.through()
+            except NotFiniteState as found:
+                run.go_back_or_give_up(found)
+
+
+@attrs.define
+class _Fit:
+    """What `fit` was given, and where it stands."""
+
+    running: Running
+    validation: Images
+    watch: Sequence[Withstands]
+    directory: RunDirectory
+    progress: Progress
+    saving: Saving
+    identity: dict[str, str]
+    asked: Asked
+    last: float = math.inf
+    begin: float = attrs.field(factory=time.monotonic)
+    published: int | None = None
+
+    @property
+    def rolls_back(self) -> bool:
+        return self.running.program.ON_DIVERGENCE == "rollback"
+
+    def through(self) -> Kept:
+        """Every epoch that is left."""
+        running = self.running
+        while running.epoch <= running.program.EPOCHS and (not running.lines or running.lines[-1]["step"] < self.last):
+            if self.rolls_back and running.step == running.first:
+                self.save()  # where an epoch that diverges goes back to
+            self.begin = time.monotonic()
+            self.steps()
+            self.close_epoch()
+        self.save()
+        assert running.best is not None, "an epoch has at least one step"
+        return Kept(self.directory.checkpoint(BEST), running.best.epoch, running.best.score)
+
+    def steps(self) -> None:
+        """The epoch's steps that are left."""
+        running, program = self.running, self.running.program
+        until = min(running.epoch * running.per_epoch, self.last)
+        here = running.step
+        while running.step < until:
+            if self.asked():
+                self.stop()
+            exhausted = False
+            try:
+                running.advance()
+            except (MemoryError, RuntimeError) as error:
+                if not memory.is_exhausted(error):
+                    raise
+                exhausted = True
+            if exhausted:  # looked into here, where the error's frames no longer hold what they had
+                fits = memory.fitting(running.trial, program.BATCH)
+                raise MemoryExhausted("training", program.BATCH, fits, "data.batch")
+            step = running.step
+            if step == here + 1 or self.progress.due():
+                speed = (step - here) * program.BATCH / (time.monotonic() - self.begin)
+                self.progress.step(step, running.mean_loss(), speed)
+            else:
+                self.progress.step(step)  # counted, and not shown: the time left is estimated from it
+            if self.saving.due(step):
+                self.save()
+
+    def close_epoch(self) -> None:
+        """Measures the network on held-out images, and writes the epoch's line."""
+        running, program = self.running, self.running.program
+        seconds = running.seconds + time.monotonic() - self.begin
+        loss = running.mean_loss()
+        running.check_finite()
+        try:
+            on_training = self.measured(_spread(running.training, len(self.validation)), "training")
+            on_validation = self.measured(self.validation, "validation")
+        except NotFinite as error:
+            raise NotFiniteState(str(error), running.step) from error
+        except _Stopped:
+            self.stop()
+            raise AssertionError("unreachable: it has stopped") from None
+        size = min(program.BATCH, len(running.training))
+        speed = (running.step - running.first) * size / max(seconds, 1e-9)
+        line = {
+            "epoch": running.epoch,
+            "step": running.step,
+            "learning_rate": running.optimizer.param_groups[0]["lr"],
+            "loss": loss,
+            "training": _record(on_training),
+            "validation": _record(on_validation),
+            **({"rollbacks": running.rollbacks} if running.rollbacks else {}),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(speed, 1),
+        }
+        self.keep_best(on_validation)
+        self.directory.append_metrics(line)
+        shown = {"loss": loss, "clean": on_validation.clean, "images_per_second": speed}
+        shown["robust"] = next(iter(on_validation.robust), None)  # type: ignore[assignment]
+        self.progress.epoch(running.epoch, program.EPOCHS, shown)
+        running.lines.append(line)
+        running.next_epoch()
+        self.begin = time.monotonic()
+
+    def measured(self, images: Images, part: str) -> Accuracy:
+        """Clean and robust accuracy on one part of the images."""
+
+        def heed() -> None:
+            if self.asked():
+                raise _Stopped
+
+        running = self.running
+        size = running.program.EVALUATION_BATCH
+        return accuracy(running.model, images, self.watch, key(running.seed, "watch", part), size, heed)
+
+    def keep_best(self, measured: Accuracy) -> None:
+        """These weights are the best if they are better than all before."""
+        running = self.running
+        scores = {
+            "robust": (*measured.robust, measured.clean)[0],
+            "clean": measured.clean,
+            "last": float(running.epoch),
+        }
+        score = scores[running.program.SELECT]
+        if running.best is None or score > running.best.score:
+            weights = checkpoint.tensors_of(running.model)
+            running.best = Best(running.epoch, score, weights)
+
+    def save(self) -> Path:
+        """A snapshot of what is, if it is finite, and after it the best weights in a file of their own."""
+        running = self.running
+        running.check_finite()
+        self.directory.require()
+        begin = time.monotonic()
+        kept = [running.first] if self.rolls_back else []
+        content = running.content(begin - self.begin)
+        path = snapshot.write(self.directory.checkpoints, running.step, content, self.identity, kept)
+        if running.best is not None and running.best.epoch != self.published:
+            best = running.best
+            texts = {"epoch": str(best.epoch), "score": repr(best.score), "select": running.program.SELECT}
+            checkpoint.write(self.directory.checkpoint(BEST), best.weights, texts)
+            self.published = best.epoch
+        self.saving.wrote(time.monotonic() - begin)
+        return path
+
+    def stop(self) -> None:
+        """Writes a snapshot and ends the run."""
+        self.save()
+        raise Interrupted(self.directory.path, self.running.step)
+
+    def go_back_or_give_up(self, found: NotFiniteState) -> None:
+        """Back to where the epoch began, with half the learning rate; or else the batch is looked for and kept."""
+        running = self.running
+        if self.rolls_back and running.rollbacks < ROLLBACKS:
+            again = running.rollbacks + 1
+            epoch = running.epoch
+            folder = self.directory.checkpoints
+            running.restore(snapshot.read(folder / f"step-{running.first:08}.safetensors", self.identity, True))
+            running.rollbacks = again
+            self.published = None
+            self.save()
+            snapshot.remove_later(folder, running.step)
+            self.directory.rewrite_metrics(running.lines)
+            self.progress.message(
+                f"{found.what} is not finite in epoch {epoch}, at step {found.step} at the latest: back to step "
+                f"{running.step}, with the learning rate halved ({again} of {ROLLBACKS} times)"
+            )
+            return
+        self.give_up(found)
+
+    def give_up(self, found: NotFiniteState) -> None:
+        """Names the step that it was, its batch and the last good checkpoint."""
+        running, folder = self.running, self.directory.checkpoints
+        epoch = running.epoch
+        good = snapshot.newest(folder, skip_damaged=True)
+        cause = None
+        if good is not None:
+            self.progress.message(f"{found.what} is not finite: looking for the step that did it, from {good.name} on")
+            cause = divergence.cause(running, snapshot.read(good), found.step)
+        if cause is None:
+            raise Diverged(epoch, found.step, good)
+        batch = divergence.keep_batch(cause, self.directory.path)
+        running.restore(cause.before)
+        raise Diverged(cause.epoch, cause.step, self.save(), batch)
 
 
 def _spread(images: Images, count: int) -> Images:
@@ -156,38 +291,6 @@ def _spread(images: Images, count: int) -> Images:
     return Images(images.x[index], images.y[index], images.classes)
 
 
-def _seed_dropout(seed: int, step: int, device: torch.device) -> None:
-    """Dropout reads the global generator: keyed by the step, so that a step's number is all it depends on."""
-    number = key(seed, step, "dropout")
-    torch.default_generator.manual_seed(number)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(number)
-
-
-def _magnitude(model: nn.Module) -> float:
-    """The sum of the weights' magnitudes: finite if every weight is, and asked for once an epoch."""
-    with torch.no_grad():
-        return float(torch.stack([p.abs().double().sum() for p in model.parameters()]).sum())
-
-
-def _finite(value: float, epoch: int, step: int, kept: Kept | None) -> float:
-    if not math.isfinite(value):
-        raise Diverged(epoch, step, kept.path if kept else None)
-    return value
-
-
 def _record(measured: Accuracy) -> dict[str, Any]:
     robust = {"robust_accuracy": measured.robust[0]} if measured.robust else {}
     return {"n": measured.n, "clean_accuracy": measured.clean, **robust}
-
-
-def _keep(
-    select: str, model: nn.Module, measured: Accuracy, epoch: int, directory: RunDirectory, kept: Kept | None
-) -> Kept:
-    """The checkpoint to keep now: this one if it is better than every one before, else the earlier."""
-    score = {"robust": (*measured.robust, measured.clean)[0], "clean": measured.clean, "last": float(epoch)}[select]
-    if kept is not None and score <= kept.score:
-        return kept
-    path = directory.checkpoint(BEST)
-    checkpoint.save(model, path, {"epoch": str(epoch), "score": repr(score), "select": select})
-    return Kept(path, epoch, score)

@@ -15,7 +15,7 @@ from atentdsl.runtime import devices
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["manifest", "sha256_text"]
+__all__ = ["manifest", "resumed", "sha256_text", "versions"]
 
 
 def manifest(
@@ -41,7 +41,7 @@ def manifest(
         "command": None if command is None else list(command),
         "seed": seed,
         "device": str(device),
-        "versions": _versions(),
+        "versions": versions(),
         "hardware": devices.describe(),
         "recipe_sha256": recipe_hash,
         "module_sha256": module_hash,
@@ -58,7 +58,23 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _versions() -> dict[str, str | None]:
+def resumed(step: int, device: torch.device | str, command: Sequence[str] | None = None) -> dict[str, Any]:
+    """Make the entry of a run's manifest that says who went on with it, after how many outer steps.
+
+    >>> list(resumed(3, "cpu"))
+    ['at', 'step', 'command', 'device', 'versions', 'hardware']
+    """
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": step,
+        "command": None if command is None else list(command),
+        "device": str(device),
+        "versions": versions(),
+        "hardware": devices.describe(),
+    }
+
+
+def versions() -> dict[str, str | None]:
     """Take torch's and its CUDA's from torch itself, the others from what is installed, which imports nothing."""
     return {
         "atentdsl": _installed("atentdsl"),

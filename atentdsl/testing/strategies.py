@@ -20,6 +20,7 @@ from atentdsl.primitives.samplers import chain
 from atentdsl.primitives.slots import NameOf, OneOf, Schedulable
 from atentdsl.recipe import load
 from atentdsl.recipe.tables import (
+    CODE,
     OBJECTIVE,
     OPTIMIZER,
     SAMPLER,
@@ -273,7 +274,8 @@ def _value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
         if isinstance(entry, NameOf):
             return st.sampled_from(registry.kinds(entry.family))
         if isinstance(entry, Installed):
-            return st.sampled_from(entry.names())
+            code = st.from_regex(CODE, fullmatch=True).filter(lambda text: len(text) <= 80)
+            return st.sampled_from(entry.names()) | code if entry.code else st.sampled_from(entry.names())
     if get_origin(annotation) is Literal:
         return st.sampled_from(get_args(annotation))
     if get_origin(annotation) is list:

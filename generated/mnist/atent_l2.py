@@ -1,7 +1,7 @@
 """mnist_atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c6462b5ecd9f910a6f85c59247dfeff846a0b242b110f4c7b0aaea430625d624
+sha256 of the recipe's values: 16acdf4cb2e751aa801df8121eabb97a49f49c52c96b5c8cbf77548160be9c95
 Cost: 200 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 200, as usually written 240.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "lenet5"  # atent_l2.toml:14
 EPOCHS = 30  # atent_l2.toml:47
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_l2.toml:52
 
 START_RADIUS = 2.0  # atent_l2.toml:26

@@ -1,7 +1,7 @@
 """mnist_atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: f49d38c4a93567e8b66eb0b33e52458f8708d3ade62ea0dcd9f73198cdbbd79f
+sha256 of the recipe's values: dea728b3b3412d376add320452e97cfa2a8007d63d70c9f416d83e44531a7b4d
 Cost: 400 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 400, as usually written 480.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 30  # atent_linf.toml:37
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_linf.toml:42
 
 START_RADIUS = 0.3  # atent_linf.toml:17

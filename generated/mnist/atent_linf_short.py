@@ -1,7 +1,7 @@
 """mnist_atent_linf_short: one training step, as its recipe says.
 
 Compiled from atent_linf_short.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 0ede1213fa63c7534ce6aa6797b0e8da84a0620525f99005c20cc4d3a9e1f312
+sha256 of the recipe's values: c4db58cb6ddc7d95cf1d00a45bb6e72f46a3e814ccef31e0189c31f720a7a172
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.02  # atent_linf_short.toml:10
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 14  # atent_linf_short.toml:20
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "bfloat16"  # atent_linf_short.toml:23
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_linf.toml:42
 
 START_RADIUS = 0.3  # atent_linf.toml:17

@@ -1,7 +1,7 @@
 """mnist_entropy_sgd: one training step, as its recipe says.
 
 Compiled from entropy_sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 5fcf78741b9207ba5f906c76818820b1e908a8463dc6dcac4ad552db150d61e1
+sha256 of the recipe's values: ece6eb7f09e771bda3ae6022d567f780c3135976009b009224ca817941b3df65
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes:
@@ -29,7 +29,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 50  # sgd.toml:17
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "clean"  # sgd.toml:21
 
 COEFFICIENTS = (0.0791015625, 0.10546875, 0.140625, 0.1875, 0.25)  # entropy_sgd.toml:26

@@ -1,7 +1,7 @@
 """mnist_pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 78d82ae12562aff95359b28830c2f7b5bebdb5d9cebec9963f7efdfc00fa2c4a
+sha256 of the recipe's values: a64d49e9a31ef2143cbe0f3521dba666c92487f28d5a32cd911f7731fc36d297
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
@@ -28,7 +28,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "lenet5"  # atent_l2.toml:14
 EPOCHS = 30  # atent_l2.toml:47
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_l2.toml:52
 
 START_RADIUS = 2.0  # pgd_at_l2.toml:17

@@ -1,7 +1,7 @@
 """mnist_pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 84aa41beb93942fc408ad8e73ba60cb85b39dfaa8cf7fc4e70cc8be60b2c2357
+sha256 of the recipe's values: 6128cca7971f7c18cef787585f562242e7c9e9669ac253cbdbc4143bb9cf28ad
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
@@ -28,7 +28,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 30  # pgd_at_linf.toml:33
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_linf.toml:38
 
 START_RADIUS = 0.3  # pgd_at_linf.toml:17

@@ -1,7 +1,7 @@
 """mnist_sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 377323f7fb4eb577c420fcff648670bb10167408660f345efd96e43c9f2cab84
+sha256 of the recipe's values: cdbcd2b3fa542c4a0019652cc2a801389b3e8ea75a3a5c1ba0310a07b62660ff
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
@@ -28,7 +28,9 @@ AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 50  # sgd.toml:17
+ON_DIVERGENCE = "stop"  # default
 PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
 SELECT = "clean"  # sgd.toml:21
 
 LR_VALUE = 0.1  # sgd.toml:18

@@ -47,6 +47,8 @@ def test_a_run_leaves_what_it_takes_to_know_and_repeat_it(small):
         "evaluation.json",
         "attacks/pgd-2.py",
         "checkpoints/best.safetensors",
+        "checkpoints/step-00000040.safetensors",
+        ".lock",
     }
     recipe = (small.path / "recipe.toml").read_text()
     assert 'name = "mlp" # --set; overrides "small_cnn" (recipes/atent_linf.toml:' in recipe

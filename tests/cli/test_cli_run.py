@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_named(here, capsys):
     path = here / capsys.readouterr().out.splitlines()[-1]
     checkpoint = path / "checkpoints/best.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-7])
-    assert run(["eval", str(path)]) == 2
+    assert run(["eval", str(path)]) == 6
     assert "best.safetensors" in capsys.readouterr().err
 
 
@@ -129,8 +129,10 @@ def test_divergence_is_exit_code_4_and_names_the_checkpoint(here, capsys):
     rate = "optimizer.lr={kind='piecewise', at=[1, 2], value=[0.01, 1e30]}"
     assert run(["run", "sgd", *QUICK, "--set", rate]) == 4
     said = capsys.readouterr().err
-    (best,) = here.glob("runs/sgd/*/checkpoints/best.safetensors")
-    assert str(best.relative_to(here)) in said
+    (run_,) = here.glob("runs/sgd/*")
+    (last, _) = sorted((run_ / "checkpoints").glob("step-*"), reverse=True)
+    assert f"the last good checkpoint is {last.relative_to(here)}" in said
+    assert f"kept in {(run_ / 'diverged.safetensors').relative_to(here)}" in said
     assert "Traceback" not in said
 
 
@@ -150,9 +152,9 @@ def test_an_internal_error_is_exit_code_1_and_names_its_log(here, capsys, monkey
     assert "Traceback" in log.read_text()
 
 
-def test_an_output_folder_that_cannot_be_written_is_exit_code_2(here, capsys):
+def test_an_output_folder_that_cannot_be_written_is_exit_code_5(here, capsys):
     (here / "runs").write_text("a file stands here")
-    assert run(["run", "sgd", *QUICK, "--max-steps", "1"]) == 2
+    assert run(["run", "sgd", *QUICK, "--max-steps", "1"]) == 5
     assert "runs" in capsys.readouterr().err
 
 

@@ -104,6 +104,7 @@ def test_tables_merge_and_other_kinds_replace():
         "epochs": 7,
         "lr": {"kind": "constant", "over": "epochs", "value": 0.2},
         "restore": "before_update",
+        "on_divergence": "stop",
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0,

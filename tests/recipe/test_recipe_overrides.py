@@ -77,7 +77,7 @@ def test_what_an_override_names(text, path, value):
 def test_a_table_of_the_same_kind_merges_and_of_another_replaces():
     assert load("mine.toml", ["optimizer={epochs=3}"]).values()["optimizer"]["momentum"] == 0.9
     replaced = load("mine.toml", ["optimizer={kind='adamw', epochs=3, lr=1}"]).values()["optimizer"]
-    assert set(replaced) == {"kind", "epochs", "lr", "restore", "betas", "eps", "weight_decay"}
+    assert set(replaced) == {"kind", "epochs", "lr", "restore", "on_divergence", "betas", "eps", "weight_decay"}
 
 
 def test_the_last_override_wins_and_one_text_is_enough():
@@ -242,7 +242,7 @@ def test_long_overrides_are_named_shortly_and_apart():
     with pytest.raises(RecipeError) as caught:
         load(
             "mine.toml",
-            [f"recipe.name='{long}'", f"data.name='{long}'", f"model.name='{long}1'", f"model.init='{long}'"],
+            [f"recipe.name='{long}'", f"data.name='{long}'", f"model.name='{long}1'", f"compile.precision='{long}'"],
         )
     files = [mistake.span.file for mistake in caught.value.diagnostics if mistake.span]
     assert len(set(files)) == len(files) == 4

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atentdsl.runtime.data import Images, batches, from_dataset, hold_out, steps_per_epoch, windows
+from atentdsl.runtime.batches import batches, steps_per_epoch, windows
+from atentdsl.runtime.data import Images, from_dataset, hold_out
 
 
 def numbered(n, classes=1, shape=(1, 1, 2)):

@@ -1,11 +1,19 @@
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.datasets import load_digits
 
 from atentdsl.runtime import datasets
+from atentdsl.runtime.datasets import digits
 
 
 def test_names_are_the_files_of_the_folder():
@@ -61,3 +69,87 @@ def test_the_split_of_digits_is_the_published_one_whatever_the_seed():
     # A changed digest makes every published number of this data set a number of another one.
     assert once.training().digest() == "f7f43813ff95b5d936e22762724b6ba311c0e367ece0125e50ba0ee66d17f10e"
     assert once.test().digest() == "2443b2383742f4903a9d375c56d38a14649c5e8a0bbaf5b374a7d7163639d1f3"
+
+
+# Every file that is tried in the place of scikit-learn's is loaded by one process, since its import takes seconds.
+TRY = """
+import json, pathlib, sys
+from atentdsl.runtime import datasets, errors
+place, said = pathlib.Path(sys.argv[1]), {}
+for path in sorted(pathlib.Path(sys.argv[2]).iterdir()):
+    place.write_bytes(path.read_bytes())
+    try:
+        said[path.name] = str(len(datasets.load("digits").test_y))
+    except errors.DataMissing as error:
+        said[path.name] = str(error)
+place.unlink()
+try:
+    datasets.load("digits")
+except errors.DataMissing as error:
+    said["no file"] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def place_and_said(tmp_path_factory):
+    """scikit-learn by links, but for its digits; where they are, and what is said of each file that is put there."""
+    folder = tmp_path_factory.mktemp("site")
+    real, copy = Path(sklearn.__file__).parent, folder / "sklearn"
+    place = copy / "datasets/data/digits.csv.gz"
+    made = [copy, copy / "datasets", copy / "datasets/data"]
+    for target in made:
+        target.mkdir()
+        for path in (real / target.relative_to(copy)).iterdir():
+            if target / path.name not in [*made, place]:
+                (target / path.name).symlink_to(path)
+    for libraries in real.parent.glob("scikit_learn.libs"):
+        (folder / libraries.name).symlink_to(libraries)
+    packed = (real / place.relative_to(copy)).read_bytes()
+    text = gzip.decompress(packed)
+    tried = {
+        "packed anew": gzip.compress(text, compresslevel=1),
+        "a pixel": gzip.compress(text.replace(b",13,", b",12,", 1)),
+        "a part of a dot": gzip.compress(text.replace(b",13,", b",13.25,", 1)),
+        "a label": gzip.compress(text.replace(b"0\n", b"7\n", 1)),
+        "without the last": gzip.compress(text[: text.rindex(b"\n", 0, -1) + 1]),
+        "cut short": packed[:-2000],
+        "empty": b"",
+        "a page": b"<html>404</html>",
+    }
+    (folder / "tried").mkdir()
+    for name, content in tried.items():
+        (folder / "tried" / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", TRY, place, folder / "tried"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return place, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("changed", ["a pixel", "a part of a dot", "a label", "without the last"])
+def test_digits_that_were_changed_are_refused_with_both_hashes(place_and_said, changed):
+    place, said = place_and_said
+    found = re.fullmatch(
+        rf"scikit-learn's digits are damaged: {re.escape(str(place))} has digits of sha256 (\w{{64}}), "
+        rf"expected {digits.SHA256}",
+        said[changed].splitlines()[0],
+    )
+    assert found
+    assert found[1] != digits.SHA256
+
+
+@pytest.mark.parametrize("broken", ["cut short", "empty", "a page", "no file"])
+def test_digits_that_cannot_be_read_are_refused(place_and_said, broken):
+    place, said = place_and_said
+    assert said[broken].startswith(f"scikit-learn's digits are damaged: {place} ")
+    assert "by installing scikit-learn anew" in said[broken]
+
+
+def test_digits_packed_anew_are_the_same_digits(place_and_said):
+    assert place_and_said[1]["packed anew"] == "359"

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atentdsl.recipe import load
 from atentdsl.runtime import directory
 from atentdsl.runtime.directory import RunDirectory, write_atomically
 from atentdsl.runtime.errors import NotARunDirectory
+from atentdsl.source import RecipeError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -93,6 +95,15 @@ def test_a_name_that_is_not_plain_is_refused(tmp_path, name, shared):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [*BAD_NAMES, "mine\n", "pgd-20\n", "pgd-2/../../x", "../pgd-20"])
+@pytest.mark.parametrize("key", ["name", "attacks"])
+def test_no_recipe_names_a_run_or_an_attack_s_file_so(name, key):
+    values = load("sgd", ["evaluate.radius=0.1"]).values()
+    values |= {"recipe": {"name": name}} if key == "name" else {"evaluate": {"attacks": [name], "radius": 0.1}}
+    with pytest.raises(RecipeError, match="cannot be"):
+        load(values)
+
+
 @given(st.text(max_size=12))
 def test_a_checkpoint_lies_in_its_folder_or_is_refused(shared, name):
     try:
@@ -102,11 +113,12 @@ def test_a_checkpoint_lies_in_its_folder_or_is_refused(shared, name):
     assert path.resolve().parent == (shared.path / "checkpoints").resolve()
 
 
-@pytest.mark.parametrize("relative", ["../out", "/tmp/out", "a/../../out", "", ".", "link/out"])
+@pytest.mark.parametrize("relative", ["../out", "/tmp/out", "a/../../out", "", ".", "link/out", "file"])
 def test_nothing_is_written_outside(tmp_path, relative):
     made = RunDirectory.create(tmp_path / "runs", "run")
     (tmp_path / "elsewhere").mkdir()
     (made.path / "link").symlink_to(tmp_path / "elsewhere")
+    (made.path / "file").symlink_to(tmp_path / "elsewhere" / "out")
     with pytest.raises(ValueError, match="leads out"):
         made.write_text(relative, "x")
     assert not list(tmp_path.rglob("out"))

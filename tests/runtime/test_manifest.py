@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atentdsl.runtime import devices, manifest
-from atentdsl.runtime.errors import CheckpointBroken, DataMissing, DeviceUnavailable, Diverged, NotARunDirectory
+from atentdsl.runtime.errors import (
+    CheckpointBroken,
+    DataMissing,
+    DeviceUnavailable,
+    Diverged,
+    NotARunDirectory,
+    UserCodeRefused,
+    WeightsRefused,
+)
 
 
 def make(**changes):
@@ -101,6 +109,9 @@ def test_a_device_is_chosen():
         Diverged(3, 40, None),
         CheckpointBroken(Path("x"), "torn"),
         NotARunDirectory(Path("x"), ("recipe.toml",)),
+        WeightsRefused(Path("x"), "it is a list"),
+        WeightsRefused(None, "it is a list"),
+        UserCodeRefused("own_nets:small", "there is no such module"),
     ],
 )
 def test_errors_come_through_a_process_boundary(error):

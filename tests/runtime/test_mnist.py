@@ -1,10 +1,15 @@
-"""MNIST from tiny files in its own format, read by torchvision itself; the real ones where ATENTDSL_DATA has them."""
+"""MNIST from tiny files in its own format, whose hashes stand in for the published; the real ones where they are."""
 
+import contextlib
 import gzip
+import hashlib
 import os
 import socket
+import struct
+import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -42,9 +47,30 @@ def written(root, arrays):
     return raw
 
 
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def published(raw):
+    """Within it the files of this folder, as they are now, are the ones that were published."""
+    with mock.patch.dict(mnist.SHA256, {f"MNIST/raw/{name}": sha256(raw / name) for name in NAMES}):
+        yield raw
+
+
+def refused(raw):
+    """What is said of damaged files; `load` and `damages` say the same."""
+    with pytest.raises(DataMissing) as caught:
+        datasets.load("mnist", raw.parents[1])
+    assert str(caught.value) == str(mnist.damages(raw.parents[1])[0])
+    assert "undamaged copy" in caught.value.put
+    return caught.value.missing
+
+
 @pytest.fixture
 def raw(tmp_path):
-    return written(tmp_path, contents())
+    with published(written(tmp_path, contents())) as raw:
+        yield raw
 
 
 @pytest.fixture
@@ -66,8 +92,9 @@ def no_network(monkeypatch, tmp_path):
 def test_what_is_in_the_files_is_what_is_loaded(tmp_path_factory, training, test, seed):
     root = tmp_path_factory.mktemp("root")
     train_x, train_y, test_x, test_y = contents(training, test, seed=seed)
-    written(root, [train_x, train_y, test_x, test_y])
-    arrays = datasets.load("mnist", root)
+    with published(written(root, [train_x, train_y, test_x, test_y])):
+        arrays = datasets.load("mnist", root)
+        assert mnist.damages(root) == []
     for images, x, y in ((arrays.training(), train_x, train_y), (arrays.test(), test_x, test_y)):
         assert (images.x.dtype, images.y.dtype, images.classes) == (torch.uint8, torch.int64, 10)
         assert images.shape == (1, 28, 28)
@@ -143,14 +170,38 @@ def test_a_cache_that_lacks_one_file_is_filled(no_network, raw, monkeypatch):
 
 @settings(max_examples=40)
 @given(st.sampled_from(NAMES), st.data())
-def test_a_file_cut_short_is_named(tmp_path_factory, name, data):
-    raw = written(tmp_path_factory.mktemp("root"), contents(3, 2))
-    whole = (raw / name).read_bytes()
-    (raw / name).write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    with pytest.raises(DataMissing) as caught:
-        datasets.load("mnist", raw.parents[1])
-    assert f"MNIST is damaged: {raw / name} " in caught.value.missing
-    assert "undamaged copy" in caught.value.put
+def test_a_file_cut_short_is_named_with_what_was_announced_and_both_hashes(tmp_path_factory, name, data):
+    with published(written(tmp_path_factory.mktemp("root"), contents(3, 2))) as raw:
+        whole, expected = (raw / name).read_bytes(), sha256(raw / name)
+        cut = data.draw(st.integers(0, len(whole) - 1))
+        (raw / name).write_bytes(whole[:cut])
+        said = refused(raw)
+    header = 16 if "images" in name else 8
+    why = f"holds {cut} bytes, and its header announces {len(whole)}" if cut >= header else "is no IDX file of bytes"
+    assert said.startswith(f"MNIST is damaged: {raw / name} {why}")
+    assert said.endswith(f"; it has sha256 {sha256(raw / name)}, expected {expected}")
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(NAMES), st.data())
+def test_one_flipped_bit_anywhere_is_found(tmp_path_factory, name, data):
+    with published(written(tmp_path_factory.mktemp("root"), contents(3, 2))) as raw:
+        content, expected = bytearray((raw / name).read_bytes()), sha256(raw / name)
+        bit = data.draw(st.integers(0, 8 * len(content) - 1))
+        content[bit // 8] ^= 1 << bit % 8
+        (raw / name).write_bytes(content)
+        said = refused(raw)
+    assert said.startswith(f"MNIST is damaged: {raw / name} ")
+    assert said.endswith(f"has sha256 {sha256(raw / name)}, expected {expected}")
+
+
+def test_every_damaged_file_is_listed_and_those_that_are_not_there_are_not(raw):
+    for name in NAMES[1:]:
+        (raw / name).write_bytes((raw / name).read_bytes()[:-1])
+    (raw / NAMES[2]).unlink()
+    assert mnist.missing(raw.parents[1]) == [f"MNIST/raw/{NAMES[2]}"]
+    said = [error.missing.split()[3] for error in mnist.damages(raw.parents[1])]
+    assert said == [str(raw / NAMES[1]), str(raw / NAMES[3])]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,38 +218,75 @@ def test_a_file_cut_short_is_named(tmp_path_factory, name, data):
 )
 def test_a_file_that_is_another_is_named(raw, name, change, damage):
     (raw / name).write_bytes(change((raw / name).read_bytes()))
-    with pytest.raises(DataMissing) as caught:
-        datasets.load("mnist", raw.parents[1])
-    assert str(raw / name) in caught.value.missing
-    assert damage in caught.value.missing
+    said = refused(raw)
+    assert str(raw / name) in said
+    assert damage in said
+    assert f"it has sha256 {sha256(raw / name)}, expected {mnist.SHA256[f'MNIST/raw/{name}']}" in said
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "damage"),
+    ("place", "array", "damage"),
     [
-        ({0: np.zeros((12, 27, 28))}, NAMES[0], "27 x 28, not 28 x 28"),
-        ({2: np.zeros((5, 1, 1))}, NAMES[2], "1 x 1, not 28 x 28"),
-        ({1: np.zeros(11)}, NAMES[1], "11 labels for 12 images"),
-        ({2: np.zeros((0, 28, 28)), 3: np.zeros(0)}, NAMES[2], "holds nothing"),
-        ({1: np.zeros(0)}, NAMES[1], "holds nothing"),
-        ({3: np.full(5, 10)}, NAMES[3], "the label 10"),
+        (0, np.zeros((12, 27, 28)), "has images of 27 x 28, not 28 x 28; it has"),
+        (2, np.zeros((5, 1, 1)), "has images of 1 x 1, not 28 x 28; it has"),
+        (2, np.zeros((0, 28, 28)), "holds nothing; it has"),
+        (1, np.zeros(0), "holds nothing; it has"),
+        (3, np.full(5, 10), "has the label 10, and MNIST's are 0 to 9; it has"),
+        (1, np.zeros(11), "has"),
+        (0, np.zeros((12, 28, 28)), "has"),
     ],
 )
-def test_files_that_are_not_mnists_are_named(tmp_path, changes, name, damage):
-    raw = written(tmp_path, [changes.get(place, array) for place, array in enumerate(contents())])
-    with pytest.raises(DataMissing) as caught:
-        datasets.load("mnist", tmp_path)
-    assert str(raw / name) in caught.value.missing
-    assert damage in caught.value.missing
+def test_files_that_are_not_mnists_are_named(raw, place, array, damage):
+    (raw / NAMES[place]).write_bytes(idx(array))
+    said = refused(raw)
+    assert said.startswith(f"MNIST is damaged: {raw / NAMES[place]} {damage} sha256 ")
 
 
-def test_what_torchvision_cannot_read_is_no_crash(raw):
-    """It prefers files of its own older format where they lie beside the others."""
+def test_nothing_but_the_four_files_is_read(raw):
+    """Files of torchvision's older format, which it would prefer, have no hash that was published."""
+    before = datasets.load("mnist", raw.parents[1]).training().digest()
     (raw.parent / "processed").mkdir()
     for name in ("training.pt", "test.pt"):
-        (raw.parent / "processed" / name).write_bytes(b"no tensors")
-    with pytest.raises(DataMissing, match="cannot be read by torchvision"):
+        torch.save((torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(3)), raw.parent / "processed" / name)
+    assert datasets.load("mnist", raw.parents[1]).training().digest() == before
+
+
+def test_a_folder_in_a_files_place_is_a_missing_file(raw):
+    (raw / NAMES[0]).unlink()
+    (raw / NAMES[0]).mkdir()
+    with pytest.raises(DataMissing, match=f"{NAMES[0]} is not there"):
         datasets.load("mnist", raw.parents[1])
+
+
+def test_a_damaged_file_is_exit_code_3(raw, tmp_path, monkeypatch, capsys):
+    from atentdsl.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    (raw / NAMES[3]).write_bytes((raw / NAMES[3]).read_bytes()[:-1])
+    assert run(["run", "mnist/sgd", "--data-root", str(raw.parents[1]), "--max-steps", "1"]) == 3
+    said = capsys.readouterr().err
+    assert f"expected {mnist.SHA256[f'MNIST/raw/{NAMES[3]}']}" in said
+    assert not (tmp_path / "runs").exists()
+
+
+# The real files
+
+
+@pytest.mark.parametrize(("name", "packed"), [*zip(NAMES, (848331386, 848331398, 885827245, 885827268), strict=True)])
+def test_the_expected_hashes_are_those_of_the_published_archives(name, packed):
+    """Packed again, with the published archive's name and time of packing, the file has the archive's MD5."""
+    from torchvision.datasets import MNIST
+
+    path = Path(os.environ.get(roots.VARIABLE) or ".") / "MNIST/raw" / name
+    if not path.is_file():
+        pytest.skip(f"{roots.VARIABLE} names no folder with MNIST/raw in it")
+    gzip_version = subprocess.run(["gzip", "--version"], capture_output=True, text=True, check=False).stdout
+    if "Free Software Foundation" not in gzip_version:
+        pytest.skip("the archives were packed by GNU's gzip, and others pack otherwise")
+    assert sha256(path) == mnist.SHA256[f"MNIST/raw/{name}"]
+    body = subprocess.run(["gzip", "-6", "-n", "-c", path], capture_output=True, check=True).stdout[10:]
+    header = b"\x1f\x8b\x08\x08" + struct.pack("<I", packed) + b"\0\x03" + name.replace("-idx", ".idx").encode() + b"\0"
+    assert hashlib.md5(header + body).hexdigest() == dict(MNIST.resources)[f"{name}.gz"]
 
 
 def test_the_real_ones():

@@ -211,7 +211,7 @@ def test_moments_must_be_those_of_the_channels():
 @pytest.mark.parametrize("name", ["mlp", "small_cnn"])
 def test_a_network_learns_the_digits(name):
     from atentdsl.runtime import datasets
-    from atentdsl.runtime.data import batches
+    from atentdsl.runtime.batches import batches
 
     arrays = datasets.load("digits")
     model = models.build(name, (1, 8, 8), 10, [0.3], [0.38], seed=0)

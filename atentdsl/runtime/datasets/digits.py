@@ -8,12 +8,15 @@ E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
 
 from __future__ import annotations
 
+import hashlib
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from atentdsl.runtime.data import Arrays
+from atentdsl.runtime.errors import DataMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +26,15 @@ __all__ = ["load"]
 CLASSES = 10
 LEVELS = 16  # a pixel is a count of 0 to 16 inked dots
 EVERY = 5
+# Of the pixels and then the labels as scikit-learn reads them, whose file may be packed anew in another version of it.
+SHA256 = "f6d9e39f37dc45d327f6db33428ee58970ccceabb2535a5c179de35886b70443"
 
 
 def load(root: Path | None = None) -> Arrays:
     """Load the digits, with pixels scaled from 0..16 to 0..255 and rounded; `root` is not looked at.
+
+    Raises:
+        DataMissing: scikit-learn's file of them is not there, or is damaged.
 
     >>> arrays = load()
     >>> len(arrays.train_y), len(arrays.test_y)
@@ -34,7 +42,15 @@ def load(root: Path | None = None) -> Arrays:
     """
     from sklearn.datasets import load_digits  # takes a second to import, and other data sets do not need it
 
-    published = load_digits()
+    try:
+        published = load_digits()
+    except Exception as error:  # unpacking and parsing raise what they happen to raise
+        raise _damaged(f"cannot be read: {type(error).__name__}: {error}") from error
+    # In one byte order and type, so that the hash is every machine's.
+    seen = hashlib.sha256(published.images.astype("<f8").tobytes())
+    seen.update(published.target.astype("<i8").tobytes())
+    if seen.hexdigest() != SHA256:
+        raise _damaged(f"has digits of sha256 {seen.hexdigest()}, expected {SHA256}")
     pixels = torch.from_numpy(np.rint(published.images * 255 / LEVELS).astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(published.target.astype(np.int64))
     test = torch.zeros(len(labels), dtype=torch.bool)
@@ -43,3 +59,9 @@ def load(root: Path | None = None) -> Arrays:
         # Starting at EVERY // 2 makes the count n / EVERY rounded to the nearest.
         test[members[EVERY // 2 :: EVERY]] = True
     return Arrays(pixels[~test], labels[~test], pixels[test], labels[test], CLASSES)
+
+
+def _damaged(damage: str) -> DataMissing:
+    path = resources.files("sklearn.datasets") / "data" / "digits.csv.gz"
+    put = "an undamaged copy in its place, by installing scikit-learn anew"
+    return DataMissing(f"scikit-learn's digits are damaged: {path} {damage}", put, "`atentdsl run mnist/sgd`")

@@ -1,0 +1,177 @@
+"""A run at work: what is trained, on what, how it is measured, and what comes of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from atentdsl.api import subjects
+from atentdsl.codegen import as_module
+from atentdsl.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.utils.data import Dataset
+
+    from atentdsl.evaluation import Attack
+    from atentdsl.runtime.data import Images
+    from atentdsl.runtime.directory import RunDirectory
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: its directory.
+        recipe: what was trained.
+        model: with the weights of the checkpoint kept.
+        evaluation: what `evaluation.json` says.
+    """
+
+    path: Path
+    recipe: Recipe
+    model: nn.Module = attrs.field(repr=False)
+    evaluation: dict[str, Any]
+
+
+@attrs.frozen(eq=False)
+class Given:
+    """What the caller gave: `train` documents each."""
+
+    model: nn.Module | None
+    data: Dataset[Any] | None
+    test: Dataset[Any] | None
+    data_root: str | Path | None
+    user_code: bool
+    trust: bool
+
+
+@attrs.frozen(eq=False)
+class Work:
+    """What is trained, on what, and measured how."""
+
+    recipe: Recipe
+    text: str
+    network: nn.Module
+    training: Images
+    validation: Images
+    held: Images | None
+    attacks: Sequence[Attack]
+    device: torch.device
+
+    @classmethod
+    def prepared(cls, recipe: Recipe, text: str, own: Given, device: torch.device, fresh: bool = False) -> Work:
+        """Images and network on the device, and the attacks compiled; `fresh` as for `subjects.network`."""
+        from atentdsl.evaluation import attacks
+
+        training, validation, held = subjects.images(recipe, own.data, own.test, own.data_root)
+        training, validation = training.to(device), validation.to(device)
+        network = own.model
+        if network is None:
+            network = subjects.network(recipe, training, user_code=own.user_code, trust=own.trust, fresh=fresh)
+        network.to(device)
+        return cls(recipe, text, network, training, validation, held and held.to(device), attacks(recipe), device)
+
+    def digests(self) -> dict[str, str]:
+        """The sha256 of each part of the images."""
+        found = {"training": self.training.digest(), "validation": self.validation.digest()}
+        return found if self.held is None else {**found, "test": self.held.digest()}
+
+    def compare(self, expected: Mapping[str, str], path: Path) -> None:
+        """Refuses images that are not those the run began with."""
+        from atentdsl.runtime.errors import CannotResume
+
+        for part, found in self.digests().items():
+            if found != expected.get(part):
+                raise CannotResume(
+                    path,
+                    f"the {part} images are not those it began with (sha256 {found}, expected {expected.get(part)}); "
+                    "name the folder of those by --data-root",
+                )
+
+    def identity(self, resolved: str) -> dict[str, str]:
+        """What a snapshot has to share with whoever goes on from it."""
+        from atentdsl.runtime.manifest import sha256_text, versions
+
+        own = versions()
+        return {
+            "recipe_sha256": sha256_text(resolved),
+            "module_sha256": sha256_text(self.text),
+            "atentdsl": str(own["atentdsl"]),
+            "torch": str(own["torch"]),
+        }
+
+    def done(
+        self,
+        directory: RunDirectory,
+        asked: Callable[[], bool],
+        quiet: bool,
+        saving: Any,
+        max_steps: int | None,
+        content: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Trains, evaluates and writes; gives the directory's lock back."""
+        from atentdsl.runtime.errors import StorageFailed
+
+        try:
+            return self._done(directory, asked, quiet, saving, max_steps, content)
+        except StorageFailed as error:
+            error.run = directory.path
+            raise
+        finally:
+            directory.release()
+
+    def _done(
+        self,
+        directory: RunDirectory,
+        asked: Callable[[], bool],
+        quiet: bool,
+        saving: Any,
+        max_steps: int | None,
+        content: Mapping[str, Any] | None,
+    ) -> Run:
+        from atentdsl.evaluation import evaluation
+        from atentdsl.runtime import checkpoint, snapshot
+        from atentdsl.runtime.directory import EVALUATION, MODULE, RECIPE
+        from atentdsl.runtime.errors import Interrupted
+        from atentdsl.runtime.loop import fit
+        from atentdsl.runtime.progress import make_progress
+
+        recipe = self.recipe
+        program = as_module(self.text, recipe.name, str(directory.path / MODULE))
+        steps = program.EPOCHS * program.REPEAT * max(1, len(self.training) // program.BATCH)
+        with make_progress(min(steps, max_steps or steps), io.StringIO() if quiet else None) as progress:
+            if content is not None:
+                progress.message(f"going on after step {content['step']:,}")
+            kept = fit(
+                program,
+                self.network,
+                self.training,
+                self.validation,
+                watch=[attack.withstands for attack in self.attacks[:1]],
+                seed=recipe.header.seed,
+                directory=directory,
+                progress=progress,
+                max_steps=max_steps,
+                saving=saving,
+                identity=self.identity(directory.read_text(RECIPE)),
+                content=content,
+                asked=asked,
+            )
+
+        def heed() -> None:
+            if asked():
+                raise Interrupted(directory.path, min(steps, max_steps or steps))
+
+        checkpoint.load(self.network, kept.path, sealed=True)
+        images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
+        result = evaluation(self.network, images, self.attacks, split, recipe.header.seed, recipe.evaluate.batch, heed)
+        directory.write_json(EVALUATION, result)
+        snapshot.remove_all_but_newest(directory.checkpoints)
+        return Run(directory.path, recipe, self.network, result)

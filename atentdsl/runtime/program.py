@@ -1,0 +1,42 @@
+"""What the loop asks of a generated module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from atentdsl.runtime.streams import Streams
+
+__all__ = ["Program"]
+
+
+class Program(Protocol):
+    """A generated module's face."""
+
+    BATCH: int
+    REPEAT: int
+    AUGMENT: Sequence[str]
+    EPOCHS: int
+    ON_DIVERGENCE: str
+    EVALUATION_BATCH: int
+    PRECISION: str
+    SELECT: str
+
+    def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The outer optimizer."""
+
+    def settings(self, epoch: int, step: int) -> Mapping[str, float]:
+        """What the optimizer's groups run by, the learning rate among it; epoch and step counted from 1."""
+
+    def train_step(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        batches: Iterator[tuple[Tensor, Tensor]],
+        rng: Streams,
+        state: dict[str, Any],
+    ) -> Tensor:
+        """One outer step; its signal, on the device."""

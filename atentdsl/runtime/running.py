@@ -1,0 +1,201 @@
+"""A run between two steps: everything that the next step, and every line and file after it, depends on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from atentdsl.runtime.batches import Batches, steps_per_epoch
+from atentdsl.runtime.data import Images
+from atentdsl.runtime.precision import prepared
+from atentdsl.runtime.program import Program
+from atentdsl.runtime.streams import Streams, key
+
+__all__ = ["Best", "NotFiniteState", "Running"]
+
+
+class NotFiniteState(Exception):
+    """The signal or something of the network is not finite; `step` is the outer step after which it was seen."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(what, step)
+        self.what, self.step = what, step
+
+
+@attrs.frozen(eq=False)
+class Best:
+    """The weights that are kept so far.
+
+    Attributes:
+        epoch: when they were reached.
+        score: the validation accuracy they were chosen by; the epoch where the last are kept.
+        weights: the network's state, on the CPU.
+    """
+
+    epoch: int
+    score: float
+    weights: dict[str, Tensor] = attrs.field(repr=False)
+
+
+class Running:
+    """A run's state, and how one step changes it.
+
+    Attributes:
+        step: outer steps made.
+        epoch: the one that is being trained; those before it have their lines.
+        loss_sum: of the epoch's signals, on the device.
+        seconds: that the epoch took in processes before this one.
+        rollbacks: how often it went back; each halves the learning rate.
+        best: the weights kept so far.
+        lines: what metrics.jsonl holds.
+    """
+
+    def __init__(self, program: Program, model: nn.Module, training: Images, seed: int) -> None:
+        self.program, self.model, self.training, self.seed = program, model, training, seed
+        self.network = prepared(model, program.PRECISION)
+        self.optimizer = program.make_optimizer([p for p in model.parameters() if p.requires_grad])
+        self.state: dict[str, Any] = {}
+        self.batches = self._batches(0)
+        self.step, self.epoch, self.rollbacks, self.seconds = 0, 1, 0, 0.0
+        self.loss_sum = torch.zeros((), device=training.device)
+        self.best: Best | None = None
+        self.lines: list[dict[str, Any]] = []
+        self.per_epoch = steps_per_epoch(len(training), program.BATCH) * program.REPEAT
+
+    @property
+    def first(self) -> int:
+        """How many steps had been made when the epoch began."""
+        return (self.epoch - 1) * self.per_epoch
+
+    def advance(self) -> Tensor:
+        """Makes one outer step; its signal, on the device."""
+        self.step += 1
+        settings = dict(self.program.settings(self.epoch, self.step))
+        if self.rollbacks:
+            settings["lr"] *= 0.5**self.rollbacks
+        for group in self.optimizer.param_groups:
+            group.update(settings)
+        device = self.training.device
+        _seed_dropout(self.seed, self.step, device)
+        rng = Streams(self.seed, self.step, device, self.epoch)
+        signal = self.program.train_step(self.network, self.optimizer, self.batches, rng, self.state)
+        self.loss_sum += signal
+        return signal
+
+    def next_epoch(self) -> None:
+        """Begins the next epoch."""
+        self.epoch += 1
+        self.seconds = 0.0
+        self.loss_sum = torch.zeros_like(self.loss_sum)
+
+    def mean_loss(self) -> float:
+        """The mean signal of the epoch's steps so far; makes a GPU wait.
+
+        Raises:
+            NotFiniteState: it is not finite.
+        """
+        loss = float(self.loss_sum) / max(1, self.step - self.first)
+        if not math.isfinite(loss):
+            raise NotFiniteState("the signal", self.step)
+        return loss
+
+    def check_finite(self) -> None:
+        """Looks at the signals' sum and at every number of the network; makes a GPU wait once.
+
+        Raises:
+            NotFiniteState: something is not finite; says what.
+        """
+        self.mean_loss()
+        named = {name: t for name, t in self._tensors() if t.is_floating_point() and t.numel()}
+        with torch.no_grad():
+            sums = torch.stack([t.abs().sum(dtype=torch.float64) for t in named.values()] or [self.loss_sum.double()])
+        if not bool(sums.isfinite().all()):
+            wrong = int(torch.nonzero(~sums.isfinite())[0])
+            raise NotFiniteState(f"the network's {list(named)[wrong]}", self.step)
+
+    def content(self, seconds: float = 0.0) -> dict[str, Any]:
+        """All of it as nested data, for a snapshot; `seconds` are the epoch's in this process."""
+        best = self.best and {"epoch": self.best.epoch, "score": self.best.score, "weights": self.best.weights}
+        return {
+            "step": self.step,
+            "epoch": self.epoch,
+            "rollbacks": self.rollbacks,
+            "taken": self.batches.taken,
+            "seconds": self.seconds + seconds,
+            "loss_sum": self.loss_sum,
+            "model": dict(self._tensors()),
+            "optimizer": self.optimizer.state_dict(),
+            "state": self.state,
+            "best": best,
+            "lines": self.lines,
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Becomes what `content` was taken from, in place: the network keeps its tensors.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: the content does not fit the network; nothing has changed then.
+        """
+        own = dict(self._tensors())
+        given = content["model"]
+        if {n: (t.shape, t.dtype) for n, t in own.items()} != {n: (t.shape, t.dtype) for n, t in given.items()}:
+            raise ValueError("it holds other weights than the network has")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(given[name])
+        device = self.training.device
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.state.clear()
+        self.state.update(_moved(content["state"], device))
+        self.step, self.epoch, self.rollbacks = content["step"], content["epoch"], content["rollbacks"]
+        self.batches = self._batches(content["taken"])
+        self.seconds = content["seconds"]
+        self.loss_sum = content["loss_sum"].to(device)
+        best = content["best"]
+        self.best = best and Best(best["epoch"], best["score"], best["weights"])
+        self.lines = list(content["lines"])
+
+    def trial(self, batch: int) -> None:
+        """One step with that many examples, whose effects nobody may use: does it fit into memory?"""
+        self.optimizer.zero_grad(set_to_none=True)
+        stream = Batches(self.training, batch, seed=self.seed, augment=self.program.AUGMENT)
+        rng = Streams(self.seed, self.step, self.training.device, self.epoch)
+        float(self.program.train_step(self.network, self.optimizer, stream, rng, {}))
+
+    def _batches(self, taken: int) -> Batches:
+        return Batches(
+            self.training,
+            self.program.BATCH,
+            seed=self.seed,
+            augment=self.program.AUGMENT,
+            repeat=self.program.REPEAT,
+            taken=taken,
+        )
+
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        """Every parameter and buffer, those included that `state_dict` leaves out, one that is shared once."""
+        return [*self.model.named_parameters(), *self.model.named_buffers()]
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Nested data with its tensors on the device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _moved(item, device) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(item, device) for item in value)
+    return value
+
+
+def _seed_dropout(seed: int, step: int, device: torch.device) -> None:
+    """Dropout reads the global generator: keyed by the step, so that a step's number is all it depends on."""
+    number = key(seed, step, "dropout")
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
