@@ -47,6 +47,7 @@ def index() -> str:
     ):
         pages = sorted((DOCS / folder).glob("*.md"))
         lines += ["", title, "", *(f"- [{heading(path)}]({folder}/{path.name})" for path in pages)]
+    lines += ["", "[Which faults are met how](faults.md): each with its exit code, and the test that makes it."]
     lines += ["", "[The log](LOG.md): dated findings, negative ones too."]
     return "\n".join(lines) + "\n"
 

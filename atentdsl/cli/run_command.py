@@ -65,21 +65,28 @@ def command(
 
     shared["command"] = ["atentdsl", *sys.argv[1:]]
     if resume is not None:
-        given = {"recipe": recipe, "overrides": overrides, "seed": seed, "max_steps": max_steps, "new": new}
+        given = {
+            "recipe": recipe,
+            "overrides": overrides or None,
+            "seed": seed,
+            "max_steps": max_steps,
+            "new": new or None,
+        }
         for name, value in given.items():
-            if value:
+            if value is not None:
                 raise click.UsageError(f"--resume takes {ITS_OWN[name]} from the run itself: leave it out")
     elif recipe is None:
         raise click.UsageError("Missing argument 'RECIPE': name one, or a run to go on with by --resume")
     elif skip_damaged or other_version:
         raise click.UsageError("--skip-damaged and --other-version go with --resume")
-    with interruptions_heeded():
-        if recipe is not None and not new:
-            resume = _offered(recipe, overrides, seed, max_steps, out)
-        if resume is not None:
-            run = _resumed(resume, skip_damaged, other_version=other_version, device=device, **shared)
-        else:
-            assert recipe is not None, "asked for above"
+    # Signals are heeded before torch is loaded, which takes a while; at a question they end the command as ever.
+    if recipe is not None and not new:
+        resume = _offered(recipe, overrides, seed, max_steps, out)
+    if resume is not None:
+        run = _resumed(resume, skip_damaged, other_version=other_version, device=device, **shared)
+    else:
+        assert recipe is not None, "asked for above"
+        with interruptions_heeded():
             run = api.train(
                 recipe, overrides=overrides, out=out, seed=seed, max_steps=max_steps, device=device or "auto", **shared
             )
@@ -106,13 +113,16 @@ def _resumed(run: str, skip_damaged: bool, **options: Any) -> Run:
     """Goes on with a run; at a damaged checkpoint a user at a terminal is asked whether to take the one before it."""
     from atentdsl import api
     from atentdsl.runtime.errors import CheckpointBroken
+    from atentdsl.runtime.interruption import interruptions_heeded
 
     try:
-        return api.resume(Path(run), skip_damaged=skip_damaged, **options)
+        with interruptions_heeded():
+            return api.resume(Path(run), skip_damaged=skip_damaged, **options)
     except CheckpointBroken as error:
         if error.previous is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
         click.echo(str(error), err=True)
         if not click.confirm("go on from there?", default=True, err=True):
             raise
-    return api.resume(Path(run), skip_damaged=True, **options)
+    with interruptions_heeded():
+        return api.resume(Path(run), skip_damaged=True, **options)

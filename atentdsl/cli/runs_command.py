@@ -50,7 +50,11 @@ def show_command(run: str, as_json: bool) -> None:
     from atentdsl.runtime.directory import RunDirectory
     from atentdsl.runtime.runs import summary
 
-    found = summary(RunDirectory.open(Path(run)).path)
+    path = RunDirectory.open(Path(run)).path
+    try:
+        found = summary(path)
+    except ValueError as error:
+        raise click.ClickException(f"{path} cannot be read: {error}") from error
     if as_json:
         click.echo(json.dumps({**_facts(found), "manifest": found.manifest}, indent=2))
         return
@@ -104,6 +108,8 @@ def prune_command(root: str, unfinished: bool, yes: bool) -> None:
             return
         if not click.confirm("delete these?", default=False):
             return
+        still = leftovers(Path(root), unfinished)  # somebody may have gone on with a run meanwhile
+        gone = [path for path in gone if path in still]
     for path in gone:
         if path.is_dir():
             shutil.rmtree(path)

@@ -19,5 +19,6 @@ def as_module(text: str, name: str, file: str = "") -> Any:
     module = ModuleType(name)
     module.__file__ = shown
     exec(compile(text, shown, "exec", dont_inherit=True), module.__dict__)
-    linecache.cache[shown] = (len(text), None, text.splitlines(keepends=True), shown)
+    if not file:
+        linecache.cache[shown] = (len(text), None, text.splitlines(keepends=True), shown)
     return module

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -32,11 +32,11 @@ def interruptions_heeded() -> Iterator[Asked]:
     False
     True
     """
-    if _asked:
-        yield _asked[-1]
-        return
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
+        return
+    if _asked:
+        yield _asked[-1]
         return
     seen: list[int] = []
 
@@ -44,8 +44,9 @@ def interruptions_heeded() -> Iterator[Asked]:
         seen.append(number)
         if len(seen) > 1:
             raise KeyboardInterrupt
-        # print() may have been what the signal interrupted, and it is not re-entrant.
-        os.write(2, SAID)
+        # print() may have been what the signal interrupted, and it is not re-entrant. Nobody may be reading any more.
+        with suppress(OSError):
+            os.write(2, SAID)
 
     before: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     _asked.append(lambda: bool(seen))

@@ -52,6 +52,8 @@ def hold(folder: Path) -> int:
 def release(descriptor: int) -> None:
     """Gives the lock back."""
     with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that was forked has the descriptor too
+    with contextlib.suppress(OSError):
         os.close(descriptor)
 
 

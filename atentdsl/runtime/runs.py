@@ -16,6 +16,9 @@ __all__ = ["Summary", "found", "leftovers", "summary"]
 
 Status = Literal["finished", "running", "diverged", "interrupted"]
 DIVERGED = "diverged.safetensors"
+# What is told of every run, and of what it reached.
+TOLD = {"started", "command", "seed", "device", "versions", "recipe_sha256", "model", "data"}
+REACHED = {"clean_accuracy", "attacks"}
 
 
 @attrs.frozen
@@ -53,7 +56,7 @@ def summary(path: Path) -> Summary:
     Raises:
         OSError, ValueError: the manifest or the evaluation cannot be read.
     """
-    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    manifest = _read(path / MANIFEST, TOLD)
     evaluated = (path / EVALUATION).is_file()
     status: Status = "interrupted"
     if evaluated:
@@ -63,7 +66,7 @@ def summary(path: Path) -> Summary:
     elif (path / DIVERGED).is_file():
         status = "diverged"
     line = _last_line(path)
-    steps = [int(p.stem.removeprefix("step-")) for p in (path / CHECKPOINTS).glob("step-*.safetensors")]
+    steps = [int(p.stem.removeprefix("step-")) for p in _snapshots(path)]
     return Summary(
         path=path,
         status=status,
@@ -71,7 +74,7 @@ def summary(path: Path) -> Summary:
         epoch=line.get("epoch", 0),
         size=size(path),
         manifest=manifest,
-        evaluation=json.loads((path / EVALUATION).read_text(encoding="utf-8")) if evaluated else None,
+        evaluation=_read(path / EVALUATION, REACHED) if evaluated else None,
     )
 
 
@@ -102,7 +105,7 @@ def leftovers(root: Path, unfinished: bool = False) -> list[Path]:
             continue
         gone += [*run.path.glob(".*.partial"), *checkpoints.glob(".*.partial"), *checkpoints.glob("*.damaged")]
         if run.status == "finished" and (checkpoints / BEST).is_file():
-            gone += checkpoints.glob("step-*.safetensors")
+            gone += _snapshots(run.path)
     return sorted(gone)
 
 
@@ -117,15 +120,28 @@ def size(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file() and not p.is_symlink())
 
 
+def _read(path: Path, wanted: set[str]) -> dict[str, Any]:
+    read = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(read, dict) or not read.keys() >= wanted:
+        raise ValueError(f"{path.name} lacks {', '.join(sorted(wanted))}")
+    return read
+
+
+def _snapshots(path: Path) -> list[Path]:
+    found = (path / CHECKPOINTS).glob("step-*.safetensors")
+    return [p for p in found if p.stem.removeprefix("step-").isdecimal()]
+
+
 def _last_line(path: Path) -> dict[str, Any]:
     try:
-        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = (path / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
     for line in reversed(lines):
         try:
-            read: dict[str, Any] = json.loads(line)
+            read = json.loads(line)
         except ValueError:  # a process that was killed may leave a part of one
             continue
-        return read
+        if isinstance(read, dict):
+            return read
     return {}

@@ -125,7 +125,7 @@ def read(path: Path, identity: Mapping[str, str] | None = None, other_version: b
         if identity is not None:
             _compare(path, own, identity, other_version)
         content: dict[str, Any] = unpack(json.loads(texts[CONTENT]), tensors)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointBroken(path, f"it is no snapshot of a run: {error!r}") from error
     return content
 

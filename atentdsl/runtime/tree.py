@@ -1,7 +1,7 @@
 """Nested values as JSON and tensors: what a checkpoint holds besides weights, without pickled code.
 
 A tensor becomes a name, under which it is stored; dicts, lists, tuples, numbers, texts, booleans and None become JSON
-that tells them apart. What was not contiguous comes back with its strides: a convolution rounds by its input's layout.
+that tells them apart. A dense tensor comes back with its strides: a convolution rounds by its input's layout.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def unpack(document: Any, tensors: dict[str, Tensor]) -> Any:
     """The value that `pack` was given, with its tensors on the CPU.
 
     Raises:
-        KeyError, ValueError, TypeError: the document is none that `pack` makes, or a tensor is not there.
+        KeyError, ValueError, TypeError, RuntimeError: the document is none that `pack` makes, or a tensor is not there.
     """
     if not isinstance(document, dict):
         return document
@@ -63,7 +63,7 @@ def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         while name in tensors:  # a key may hold a slash
             name += "'"
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        if value.is_contiguous() or not _dense(value):
+        if value.stride() == tensors[name].stride() or not _dense(value):
             return {"tensor": name}
         return {"strided": [name, list(value.stride())]}
     inside = f"{place}/" if place else ""

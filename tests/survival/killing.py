@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from survival.phases import PHASES, Board
+from survival.phases import PHASES, STRETCHED, Board
 
 from atentdsl.runtime import checkpoint, snapshot
 
@@ -92,7 +92,9 @@ class Killer:
             if phase == "before the first step":  # the board is there when Python is; most of the phase is imports
                 time.sleep(share * max(0.0, 2.5 - (time.monotonic() - begin)))
             else:
-                time.sleep(share * self.seconds[aimed])
+                # A checkpoint's write is over, for this aim, where the stretched moment before its rename begins.
+                stretched = STRETCHED if phase == "in a checkpoint write" else 0.0
+                time.sleep(share * max(0.0, self.seconds[aimed] - stretched))
             process.send_signal(signal.SIGKILL)
             if process.wait() == -signal.SIGKILL:
                 return PHASES[shared.read()[0]], out
