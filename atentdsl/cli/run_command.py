@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from atentdsl.api import Run
 
 # What a resumed run takes from its own directory, and how that is said on the command line.
-ITS_OWN = {"recipe": "RECIPE", "overrides": "--set", "seed": "--seed", "max_steps": "--max-steps", "new": "--new"}
+ITS_OWN = {
+    "recipe": "RECIPE",
+    "overrides": "--set",
+    "out": "--out",
+    "seed": "--seed",
+    "max_steps": "--max-steps",
+    "new": "--new",
+}
 
 
 @click.command("run")
@@ -24,7 +31,7 @@ ITS_OWN = {"recipe": "RECIPE", "overrides": "--set", "seed": "--seed", "max_step
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute; a GPU if there is one.")
 @options.user_code
 @options.trust
-@click.option("--out", default="runs", metavar="DIR", show_default=True, help="Where run directories are made.")
+@click.option("--out", metavar="DIR", show_default="runs", help="Where run directories are made.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
 @click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Stop after N outer steps.")
 @click.option(
@@ -49,7 +56,7 @@ def command(
     skip_damaged: bool,
     other_version: bool,
     overrides: tuple[str, ...],
-    out: str,
+    out: str | None,
     seed: int | None,
     max_steps: int | None,
     device: str | None,
@@ -68,6 +75,7 @@ def command(
         given = {
             "recipe": recipe,
             "overrides": overrides or None,
+            "out": out,
             "seed": seed,
             "max_steps": max_steps,
             "new": new or None,
@@ -81,14 +89,20 @@ def command(
         raise click.UsageError("--skip-damaged and --other-version go with --resume")
     # Signals are heeded before torch is loaded, which takes a while; at a question they end the command as ever.
     if recipe is not None and not new:
-        resume = _offered(recipe, overrides, seed, max_steps, out)
+        resume = _offered(recipe, overrides, seed, max_steps, out or "runs")
     if resume is not None:
         run = _resumed(resume, skip_damaged, other_version=other_version, device=device, **shared)
     else:
         assert recipe is not None, "asked for above"
         with interruptions_heeded():
             run = api.train(
-                recipe, overrides=overrides, out=out, seed=seed, max_steps=max_steps, device=device or "auto", **shared
+                recipe,
+                overrides=overrides,
+                out=out or "runs",
+                seed=seed,
+                max_steps=max_steps,
+                device=device or "auto",
+                **shared,
             )
     click.echo(evaluation_table(run.recipe.name, run.evaluation))
     click.echo(run.path)

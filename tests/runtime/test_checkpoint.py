@@ -138,6 +138,31 @@ def test_every_flipped_bit_is_found_or_changes_nothing_that_is_loaded(tmp_path):
     assert set(unnoticed) <= set(range(name, name + len(checkpoint.DIGEST)))
 
 
+def test_in_a_sealed_file_every_flipped_bit_is_found(tmp_path):
+    """The seal's own name too: without it the file is none that a run has written."""
+    path, saved = small_file(tmp_path)
+    whole = path.read_bytes()
+    model = nn.Linear(2, 1)
+    before = state_bits(model)
+    for i in range(len(whole) * 8):
+        damaged = bytearray(whole)
+        damaged[i // 8] ^= 1 << i % 8
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointBroken):
+            checkpoint.load(model, path, sealed=True)
+    assert state_bits(model) == before
+    path.write_bytes(whole)
+    assert checkpoint.load(model, path, sealed=True) == {"epoch": "3"}
+    assert state_bits(model) == saved
+
+
+def test_a_file_from_elsewhere_is_not_sealed(tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file(nn.Linear(2, 1).state_dict(), path)
+    with pytest.raises(CheckpointBroken, match="it has no sha256 of its content"):
+        checkpoint.load(nn.Linear(2, 1), path, sealed=True)
+
+
 @settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_any_other_file_is_refused(folder, data):
