@@ -63,6 +63,8 @@ def radial(anchor: Tensor, xi: Tensor, u: Tensor, radius: float) -> Tensor:
 
 def within_l2(d: Tensor, radius: float) -> Tensor:
     """Each example scaled down to Euclidean length radius where it is longer."""
+    if radius == 0:  # the squares of tiny numbers vanish, and they would look as short as this
+        return torch.zeros_like(d)
     length = d.flatten(1).norm(dim=1).view(-1, *[1] * (d.dim() - 1))
     return torch.where(length > radius, radius * unit_l2(d), d)
 

@@ -159,7 +159,17 @@ def test_an_output_folder_that_cannot_be_written_is_exit_code_5(here, capsys):
 
 
 def test_an_interrupted_run_is_exit_code_130_and_keeps_its_checkpoint(here):
-    command = [sys.executable, "-m", "atentdsl", "run", "sgd", "--set", "optimizer.epochs=5000"]
+    command = [
+        sys.executable,
+        "-m",
+        "atentdsl",
+        "run",
+        "sgd",
+        "--set",
+        "optimizer.epochs=5000",
+        "--checkpoint-steps",
+        "20",
+    ]
     process = subprocess.Popen(
         [*command, *QUICK[:2]], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )

@@ -74,7 +74,7 @@ def test_what_the_allocators_say_is_known(error):
     assert is_exhausted(error)
 
 
-@settings(max_examples=25)  # each trial collects garbage first
+@settings(max_examples=10)  # each trial collects garbage first
 @given(st.integers(1, 600), st.integers(0, 300))
 def test_the_largest_of_the_halves_that_fits_is_found(batch, most):
     tried = []
@@ -89,7 +89,7 @@ def test_the_largest_of_the_halves_that_fits_is_found(batch, most):
     assert tried == halves[: sum(half > most for half in halves) + 1], "downwards, and no further than need be"
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.integers(2, 600))
 def test_another_error_of_the_trial_is_not_hidden(batch):
     def trial(size):

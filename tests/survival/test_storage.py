@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import shutil
 import subprocess
 import time
 
 import pytest
-from survival.killing import ENVIRONMENT, command, finished, outcome, same
+from survival.killing import ENVIRONMENT, command, outcome, same
 from survival.mounts import small
 
 from atentdsl.cli import run
+from atentdsl.runtime import checkpoint, directory, lock
 
 WORDS = [
     "run", "sgd", "--set", "model.name=mlp", "--set", "optimizer.epochs=2", "--set", "evaluate.attacks=['pgd-2']",
@@ -60,10 +62,6 @@ def test_a_disk_that_is_full_at_any_write_loses_nothing_that_was_safe(small, who
 )
 def test_a_disk_that_is_full_when_this_file_is_written(small, whole, capsys, monkeypatch, name):
     """The disk is filled to the last page at the moment when the file's turn has come."""
-    import builtins
-
-    from atentdsl.runtime import directory
-
     filler = small.path / "filler"
     atomic, append = directory.write_atomically, directory.RunDirectory.append_metrics
 
@@ -85,8 +83,6 @@ def test_a_disk_that_is_full_when_this_file_is_written(small, whole, capsys, mon
         if name == "metrics.jsonl" and not filler.exists():
             fill()
         return append(self, record)
-
-    from atentdsl.runtime import checkpoint
 
     monkeypatch.setattr(directory, "write_atomically", filled_first)
     monkeypatch.setattr(checkpoint, "write_atomically", filled_first)
@@ -161,10 +157,9 @@ def test_two_runs_that_start_together_get_two_directories(tmp_path):
 
 
 def test_two_that_go_on_with_one_run_do_not_meet(tmp_path):
-    made = finished(command(*WORDS, "--out", "runs"), tmp_path)
+    assert run([*WORDS, "--out", str(tmp_path)]) == 0
+    (made,) = tmp_path.glob("sgd/*")
     (made / "evaluation.json").unlink()
-    from atentdsl.runtime import lock
-
     held = lock.hold(made)
     assert run(["run", "--resume", str(made)]) == 2
     lock.release(held)
