@@ -167,16 +167,21 @@ def test_as_a_process(arguments):
     assert listing() == ["bad.toml"]
 
 
-def test_loading_takes_a_quarter_of_a_second():
-    """The processor's time with all imports, the least of several: another process can only add to it."""
-    probe = "import time; from atentdsl.recipe import load; load('atent_linf'); print(time.process_time())"
+def test_loading_takes_less_than_thrice_the_import_of_its_libraries():
+    """Processor times, by turns, the least of several: a busy machine stretches both.
+
+    On a quiet machine where the libraries take 0.09 s, loading takes 0.21 s, imports included.
+    """
+    libraries = "import attrs, pydantic, tomli; from pydantic import BaseModel; from pydantic_core import core_schema"
+    loading = "from atentdsl.recipe import load; load('atent_linf')"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", probe]
-    times = [
-        float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
-        for _ in range(8)
-    ]
-    assert min(times) < 0.25, times
+
+    def seconds(code):
+        command = [sys.executable, "-c", f"import time; {code}; print(time.process_time())"]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+
+    times = [(seconds(libraries), seconds(loading)) for _ in range(6)]
+    assert min(own for _, own in times) < 3 * min(theirs for theirs, _ in times), times
 
 
 def test_json_of_several_recipes_is_one_document(tmp_path, monkeypatch, capsys):
