@@ -29,16 +29,28 @@ Training it, and what came of it:
 >>> atentdsl.evaluate(run.path) == run.evaluation
 Traceback (most recent call last):
     ...
-ValueError: the run trained a network of the caller's own: pass it as `model`
+atentdsl.runtime.errors.NotGiven: the run trained a network of the caller's own: pass it as `model`
 >>> atentdsl.evaluate(run.path, model=network) == run.evaluation
 True
 """
 
 from __future__ import annotations
 
-from atentdsl.api.evaluating import evaluate
+from atentdsl.api.evaluating import awaits_evaluation, evaluate
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
 from atentdsl.api.training import interrupted, resume, train
 from atentdsl.api.work import Run
 
-__all__ = ["Drawn", "Run", "Source", "compile", "draw", "evaluate", "interrupted", "load", "resume", "train"]
+__all__ = [
+    "Drawn",
+    "Run",
+    "Source",
+    "awaits_evaluation",
+    "compile",
+    "draw",
+    "evaluate",
+    "interrupted",
+    "load",
+    "resume",
+    "train",
+]

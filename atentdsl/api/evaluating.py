@@ -54,18 +54,19 @@ def evaluate(
     from atentdsl.runtime import checkpoint, devices
     from atentdsl.runtime.data import from_dataset
     from atentdsl.runtime.directory import BEST, RECIPE, RunDirectory
+    from atentdsl.runtime.errors import NotGiven
 
     place = subject.path if isinstance(subject, Run) else subject
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
     checked = load(run.path / RECIPE if run else place, overrides)
     chosen = devices.choose(device)
-    own = run is not None and _manifest(run.path)
+    own = run is not None and run.manifest()
     if data is not None:
         images: Images | None = from_dataset(data)
         split_name: str = subjects.GIVEN
     else:
         if own and own["data"] == subjects.GIVEN:
-            raise ValueError("the run trained on data of the caller's own: pass images as `data`")
+            raise NotGiven("the run trained on data of the caller's own: pass images as `data` to `atentdsl.evaluate`")
         training, validation, held = subjects.images(checked, None, None, data_root)
         images, split_name = (validation, split) if split == "validation" else (held, split)
     assert images is not None, "a recipe's own data have every split"
@@ -78,7 +79,7 @@ def evaluate(
                 "a recipe has no weights: pass a network as `model`, or a run's directory, or set `model.init`"
             )
         if own and own["model"] == subjects.GIVEN:
-            raise ValueError("the run trained a network of the caller's own: pass it as `model`")
+            raise NotGiven(subjects.OWN_NETWORK)
         shown = training if data is None else images
         network = subjects.network(checked, shown, user_code=user_code, trust=trust, fresh=not elsewhere)
     if run is not None and not elsewhere:
@@ -89,10 +90,18 @@ def evaluate(
     )
 
 
-def _manifest(run: Path) -> dict[str, Any]:
-    import json
+def awaits_evaluation(run: str | Path) -> bool:
+    """Whether the run has been trained to its end and has no evaluation, and no process is at work on it."""
+    from atentdsl.runtime import lock, snapshot
+    from atentdsl.runtime.directory import EVALUATION, RECIPE, RunDirectory
 
-    from atentdsl.runtime.directory import MANIFEST
-
-    found: dict[str, Any] = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
-    return found
+    directory = RunDirectory.open(Path(run))
+    if lock.is_held(directory.path) or (directory.path / EVALUATION).exists():
+        return False
+    newest = snapshot.newest(directory.checkpoints, skip_damaged=True)
+    # Of a run that was pruned the lines are left, and only a finished run's snapshots are.
+    lines = directory.metrics() if newest is None else snapshot.read(newest)["lines"]
+    if not lines:
+        return False
+    epochs = load(directory.path / RECIPE).optimizer.model_dump()["epochs"]
+    return bool(lines[-1]["epoch"] == epochs or lines[-1]["step"] == directory.manifest()["max_steps"])

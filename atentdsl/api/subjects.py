@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from atentdsl.runtime.data import Images
 
 GIVEN = "given by the caller"
+OWN_NETWORK = "the run trained a network of the caller's own: pass it as `model`"
 RANDOM = "random"
 
 
@@ -91,9 +92,24 @@ def require_given(manifest: Mapping[str, Any], model: object, data: object) -> N
     """Asks for the caller's own network and data where a run was given them.
 
     Raises:
-        ValueError: it is not passed.
+        NotGiven: it is not passed.
     """
+    from atentdsl.runtime.errors import NotGiven
+
     if manifest["data"] == GIVEN and data is None:
-        raise ValueError("the run trained on data of the caller's own: pass the images as `data`")
+        raise NotGiven("the run trained on data of the caller's own: pass them as `data` to `atentdsl.resume`")
     if manifest["model"] == GIVEN and model is None:
-        raise ValueError("the run trained a network of the caller's own: pass it as `model`")
+        raise NotGiven(OWN_NETWORK)
+
+
+def require_origin(recipe: Recipe, manifest: Mapping[str, Any], path: Path) -> None:
+    """Asks for the very weights that a run began with, where it has no snapshot of its own yet.
+
+    Raises:
+        CannotResume: the file holds others now.
+    """
+    from atentdsl.runtime.errors import CannotResume
+
+    expected, found = manifest.get("init"), origin(recipe).get("init")
+    if expected != found:
+        raise CannotResume(path, f"the weights at {recipe.model.init} are not those it began with; begin a new run")

@@ -151,17 +151,19 @@ def resume(
         directory = RunDirectory.open(Path(run))
         if links := directory.leading_out():
             raise CannotResume(directory.path, f"its {links[0]} is a link that leads out of it; put the file there")
-        if (directory.path / EVALUATION).exists():
-            raise CannotResume(directory.path, f"it is finished; `atentdsl eval {run}` evaluates it again")
         directory.hold()
         try:
+            if (directory.path / EVALUATION).exists():
+                raise CannotResume(directory.path, f"it is finished; `atentdsl eval {run}` evaluates it again")
             directory.sweep()
-            made = json.loads(directory.read_text(MANIFEST))
+            made = directory.manifest()
             checked = load(directory.path / RECIPE)
             text = _module_text(directory.path, made, checked, other_version)
             subjects.require_given(made, model, data)
             chosen = devices.choose(device or made["device"].split(":")[0])
             newest = snapshot.newest(directory.checkpoints, skip_damaged)
+            if newest is None and model is None:
+                subjects.require_origin(checked, made, directory.path)
             own = Given(model, data, test, data_root, user_code, trust)
             work = Work.prepared(checked, text, own, chosen, fresh=newest is not None)
             work.compare(made["data_sha256"], directory.path)

@@ -87,7 +87,11 @@ class Work:
         """Refuses images that are not those the run began with."""
         from atentdsl.runtime.errors import CannotResume
 
-        for part, found in self.digests().items():
+        digests = self.digests()
+        for part in sorted(expected.keys() | digests.keys()):
+            found = digests.get(part)
+            if found is None:
+                raise CannotResume(path, f"it began with {part} images of the caller's own: pass them as `{part}`")
             if found != expected.get(part):
                 raise CannotResume(
                     path,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -59,10 +60,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(cli.main(list(arguments), prog_name="atentdsl", standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return 2
     except (KeyboardInterrupt, click.Abort) as interruption:
-        print(f"atentdsl: {_interrupted(interruption)}", file=sys.stderr)
+        _say(f"atentdsl: {_interrupted(interruption)}")
         return 130
     except BrokenPipeError:
         # Whoever read the output has stopped; the interpreter must not complain about it while it closes.
@@ -79,13 +81,19 @@ def _interrupted(error: BaseException) -> str:
     return said or "interrupted; what was written so far is kept"
 
 
+def _say(text: str) -> None:
+    """On standard error, if it can be written: the exit code says the rest."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 def _explained(error: Exception) -> int:
     """Says what went wrong, and the exit code that stands for it."""
     from atentdsl.runtime import errors
     from atentdsl.source import RecipeError, render
 
     if isinstance(error, RecipeError):
-        click.echo(render(error, colour=sys.stderr.isatty()), err=True)
+        _say(render(error, colour=sys.stderr.isatty()))
         return 2
     known = {
         errors.DataMissing: 3,
@@ -97,16 +105,17 @@ def _explained(error: Exception) -> int:
         errors.CannotResume: 6,
         errors.MemoryExhausted: 7,
         errors.NotFinite: 2,
+        errors.NotGiven: 2,
         errors.WeightsRefused: 2,
         errors.UserCodeRefused: 2,
         OSError: 5,
     }
     for kind, code in known.items():
         if isinstance(error, kind):
-            click.echo(f"atentdsl: {error}", err=True)
+            _say(f"atentdsl: {error}")
             return code
-    click.echo(f"atentdsl: internal error: {type(error).__name__}: {error}", err=True)
-    click.echo(f"atentdsl: the log is {_log()}; please report it", err=True)
+    _say(f"atentdsl: internal error: {type(error).__name__}: {error}")
+    _say(f"atentdsl: the log is {_log()}; please report it")
     return 1
 
 

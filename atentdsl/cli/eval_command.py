@@ -30,11 +30,12 @@ def command(
 ) -> None:
     """Evaluate the checkpoint of RUN, a run directory, and print the result as JSON.
 
-    A run that ended before its evaluation gets its `evaluation.json`; one that has it keeps it as it is. With
-    `--set model.init=PATH` the weights at PATH are evaluated in the checkpoint's place, and nothing is written.
+    A run that ended before its evaluation gets its `evaluation.json`; one that has it keeps it as it is, and one whose
+    training is not over gets none. With `--set model.init=PATH` the weights at PATH are evaluated in the checkpoint's
+    place, and nothing is written.
     """
     from atentdsl import api
-    from atentdsl.runtime.directory import RunDirectory
+    from atentdsl.runtime.directory import EVALUATION, RunDirectory
 
     result = api.evaluate(
         run,
@@ -45,6 +46,9 @@ def command(
         user_code=user_code,
         trust=trust,
     )
-    if split == "test" and not overrides and not (Path(run) / "evaluation.json").exists():
-        RunDirectory.open(Path(run)).write_json("evaluation.json", result)
+    if split == "test" and not overrides and api.awaits_evaluation(run):
+        directory = RunDirectory.open(Path(run))
+        directory.hold()
+        directory.write_json(EVALUATION, result)
+        directory.release()
     click.echo(json.dumps(result, indent=2))

@@ -55,6 +55,8 @@ UNFINISHED = "unfinished"
 
 REMOVED = "it is gone: was the run's directory removed while the run was at work?"
 
+MANIFEST_KEYS = {"data", "data_sha256", "device", "max_steps", "model", "recipe_sha256", "versions"}
+
 # What a run cannot be repeated without.
 REQUIRED = (RECIPE, MODULE, MANIFEST)
 
@@ -178,7 +180,21 @@ class RunDirectory:
 
     def read_text(self, relative: str) -> str:
         """Return what the file `relative` holds, as it was written by `write_text`."""
-        return (self.path / relative).read_text(encoding="utf-8")
+        return (self.path / relative).read_text(encoding="utf-8", errors="replace")
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what manifest.json says.
+
+        Raises:
+            NotARunDirectory: it cannot be read, or lacks what every run's has.
+        """
+        try:
+            found = json.loads(self.read_text(MANIFEST))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not found.keys() >= MANIFEST_KEYS:
+            raise NotARunDirectory(self.path, (f"a {MANIFEST} that can be read",))
+        return found
 
     def write_json(self, relative: str, obj: Any) -> Path:
         """Write `obj` as JSON, indented by 2, in its own order of keys, atomically; its path.
@@ -200,17 +216,27 @@ class RunDirectory:
         path = self.path / METRICS
         self.require()
         try:
-            with path.open("ab") as file:
-                before = file.tell()
+            # Without a buffer, whose rest would be written when the file is closed.
+            with path.open("ab", buffering=0) as file:
+                before, left = file.tell(), line.encode()
                 try:
-                    file.write(line.encode())
-                    file.flush()
+                    while left:
+                        left = left[file.write(left) :]
                 except OSError:
                     # A disk that is full takes a part of the line; what stood there stays readable.
                     os.truncate(path, before)
                     raise
         except OSError as error:
             raise _failed(path, error, len(line)) from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the records of metrics.jsonl; none where it is not there.
+
+        Raises:
+            ValueError: a line is no JSON.
+        """
+        path = self.path / METRICS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def rewrite_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Make these records all that metrics.jsonl holds, atomically.

@@ -17,6 +17,7 @@ __all__ = [
     "MemoryExhausted",
     "NotARunDirectory",
     "NotFinite",
+    "NotGiven",
     "RunBusy",
     "StorageFailed",
     "UserCodeRefused",
@@ -252,6 +253,10 @@ class NotFinite(ValueError):
 
     def __str__(self) -> str:
         return f"the network's logits for image {self.image} of a batch are not finite"
+
+
+class NotGiven(ValueError):
+    """A run was given a network or images of the caller's own, and they are asked for again: Python only."""
 
 
 class NotARunDirectory(Exception):

@@ -16,7 +16,7 @@ from atentdsl.runtime import checkpoint, divergence, memory, snapshot
 from atentdsl.runtime.accuracy import Accuracy, Withstands, accuracy
 from atentdsl.runtime.data import Images
 from atentdsl.runtime.directory import BEST, RunDirectory
-from atentdsl.runtime.errors import CannotResume, Diverged, Interrupted, MemoryExhausted, NotFinite
+from atentdsl.runtime.errors import CannotResume, Diverged, Interrupted, MemoryExhausted, NotFinite, WeightsRefused
 from atentdsl.runtime.interruption import Asked
 from atentdsl.runtime.program import Program
 from atentdsl.runtime.progress import Progress
@@ -99,7 +99,10 @@ def fit(
                 raise CannotResume(directory.path, f"its snapshot does not fit the network: {error}") from error
             directory.rewrite_metrics(running.lines)
         else:
-            run.save()
+            try:
+                run.save()
+            except NotFiniteState as found:
+                raise WeightsRefused(None, f"{found.what} is not finite before the first step") from found
         while True:
             try:
                 return run.through()
@@ -233,7 +236,8 @@ class _Fit:
         running.check_finite()
         self.directory.require()
         begin = time.monotonic()
-        kept = [running.first] if self.rolls_back else []
+        # An epoch that diverges goes back to its own begin; the one before it is there if that file is damaged.
+        kept = [running.first, running.first - running.per_epoch] if self.rolls_back else []
         content = running.content(begin - self.begin)
         path = snapshot.write(self.directory.checkpoints, running.step, content, self.identity, kept)
         if running.best is not None and running.best.epoch != self.published:

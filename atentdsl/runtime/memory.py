@@ -15,6 +15,7 @@ SAID = (
     "not enough memory",
     "out of memory",
     "Cannot allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
     "could not create a primitive",  # oneDNN, whatever it lacks
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -72,7 +73,8 @@ class Progress:
         self._shown = time.monotonic()
         status = self._parts({"loss": loss, "images_per_second": images_per_second})
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=step, status=status, refresh=True)
+            with suppress(OSError):
+                self._bar.update(self._task, completed=step, status=status, refresh=True)
         else:
             self.message("  ".join(filter(None, (f"step {step:,}/{self.total_steps:,}", status))))
 
@@ -86,10 +88,11 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Write `text` on a line of its own, above the bar where there is one."""
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=self._stream, flush=True)
+        with suppress(OSError):  # nobody reads it any more, or its disk is full: no reason to stop training
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=self._stream, flush=True)
 
     def _parts(self, record: Mapping[str, Any]) -> str:
         kinds = {

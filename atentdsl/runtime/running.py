@@ -65,6 +65,8 @@ class Running:
         self.loss_sum = torch.zeros((), device=training.device)
         self.best: Best | None = None
         self.lines: list[dict[str, Any]] = []
+        # A mask of minus infinities, say: what such a buffer holds is no sign of divergence.
+        self._never_finite = set(_not_finite(dict(model.named_buffers())))
         self.per_epoch = steps_per_epoch(len(training), program.BATCH) * program.REPEAT
 
     @property
@@ -111,12 +113,9 @@ class Running:
             NotFiniteState: something is not finite; says what.
         """
         self.mean_loss()
-        named = {name: t for name, t in self._tensors() if t.is_floating_point() and t.numel()}
-        with torch.no_grad():
-            sums = torch.stack([t.abs().sum(dtype=torch.float64) for t in named.values()] or [self.loss_sum.double()])
-        if not bool(sums.isfinite().all()):
-            wrong = int(torch.nonzero(~sums.isfinite())[0])
-            raise NotFiniteState(f"the network's {list(named)[wrong]}", self.step)
+        wrong = [name for name in _not_finite(dict(self._tensors())) if name not in self._never_finite]
+        if wrong:
+            raise NotFiniteState(f"the network's {wrong[0]}", self.step)
 
     def content(self, seconds: float = 0.0) -> dict[str, Any]:
         """All of it as nested data, for a snapshot; `seconds` are the epoch's in this process."""
@@ -180,6 +179,18 @@ class Running:
     def _tensors(self) -> list[tuple[str, Tensor]]:
         """Every parameter and buffer, those included that `state_dict` leaves out, one that is shared once."""
         return [*self.model.named_parameters(), *self.model.named_buffers()]
+
+
+def _not_finite(named: Mapping[str, Tensor]) -> list[str]:
+    """The names of those that hold a number which is not finite; makes a GPU wait once."""
+    named = {name: t for name, t in named.items() if t.is_floating_point() and t.numel()}
+    if not named:
+        return []
+    with torch.no_grad():
+        # The norm adds up without a copy of the whole tensor.
+        lengths = [torch.linalg.vector_norm(t, 1, dtype=torch.float64) for t in named.values()]
+        finite = torch.stack(lengths).isfinite().tolist()
+    return [name for name, fine in zip(named, finite, strict=True) if not fine]
 
 
 def _moved(value: Any, device: torch.device) -> Any:

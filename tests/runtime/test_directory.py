@@ -3,6 +3,8 @@ import math
 import os
 import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,3 +211,25 @@ def test_files_have_the_permissions_the_user_asked_for(tmp_path):
     finally:
         os.umask(old)
     assert Path(tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_line_that_does_not_fit_leaves_none_of_itself(tmp_path):
+    """In a process that may not make a file longer than what stands there and half a line."""
+    script = f"""
+import resource, signal
+from pathlib import Path
+from atentdsl.runtime.directory import RunDirectory
+from atentdsl.runtime.errors import StorageFailed
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+made = RunDirectory.create(Path({str(tmp_path)!r}), "run")
+made.append_metrics({{"epoch": 1}})
+before = (made.path / "metrics.jsonl").read_bytes()
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, resource.RLIM_INFINITY))
+try:
+    made.append_metrics({{"epoch": 2}})
+except StorageFailed as error:
+    assert (made.path / "metrics.jsonl").read_bytes() == before, (made.path / "metrics.jsonl").read_bytes()
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "metrics.jsonl cannot be written" in done.stdout, done.stderr

@@ -19,7 +19,7 @@ from survival.signalling import signalled
 import atentdsl
 from atentdsl.cli import run
 from atentdsl.runtime import checkpoint, snapshot
-from atentdsl.runtime.errors import CannotResume
+from atentdsl.runtime.errors import CannotResume, WeightsRefused
 
 WORDS = [
     "run", "sgd", "--set", "model.name=mlp", "--set", "optimizer.epochs=2", "--set", "evaluate.attacks=['pgd-2']",
@@ -50,6 +50,13 @@ def interrupted(stopped, tmp_path):
     made = shutil.copytree(stopped, tmp_path / "runs/sgd/1")
     assert [snapshot.step_of(p) for p in snapshot.listed(made / "checkpoints")] == [20, 18]
     return made
+
+
+def whole_run(interrupted):
+    """A checkpoint that another process has kept: the network of a short run of the same recipe."""
+    out = interrupted.parents[2] / "short"
+    assert run([*WORDS, "--max-steps", "1", "--out", str(out)]) == 0
+    return next(out.glob("sgd/*/checkpoints/best.safetensors"))
 
 
 def resumed(made, *words):
@@ -186,3 +193,80 @@ def test_exhausted_memory_names_a_batch_that_fits(tmp_path, key, words):
         if code == 0:
             return
     pytest.fail(f"no limit was met at which {key} matters")
+
+
+def test_evaluating_a_run_that_is_not_over_leaves_it_to_be_gone_on_with(interrupted, whole, capsys):
+    # It was stopped in its first validation, before there was a best: what is evaluated here stands for it.
+    shutil.copy(whole_run(interrupted), interrupted / "checkpoints/best.safetensors")
+    assert run(["eval", str(interrupted)]) == 0
+    assert "clean_accuracy" in capsys.readouterr().out
+    assert not (interrupted / "evaluation.json").exists()
+    assert resumed(interrupted) == 0
+    same(whole, outcome(interrupted))
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:200], lambda text: "{}", lambda text: ""])
+def test_a_damaged_manifest_is_named(interrupted, capsys, damage):
+    path = interrupted / "manifest.json"
+    path.write_text(damage(path.read_text()))
+    assert resumed(interrupted) == 2
+    assert "missing a manifest.json that can be read" in capsys.readouterr().err
+
+
+def test_a_run_of_the_callers_own_network_is_asked_for_it(interrupted, capsys):
+    path = interrupted / "manifest.json"
+    path.write_text(path.read_text().replace('"model": "mlp"', '"model": "given by the caller"'))
+    assert resumed(interrupted) == 2
+    assert "pass it as `model`" in capsys.readouterr().err
+
+
+def test_test_images_that_are_left_out_are_asked_for(tmp_path):
+    data = torch.utils.data.TensorDataset(torch.rand(120, 1, 8, 8), torch.arange(120) % 10)
+    options = {"overrides": ["model.name=mlp", "evaluate.attacks=['pgd-2']"], "out": tmp_path, "quiet": True}
+    made = atentdsl.train("sgd", data=data, test=data, max_steps=2, **options)
+    (made.path / "evaluation.json").unlink()
+    with pytest.raises(CannotResume, match="pass them as `test`"):
+        atentdsl.resume(made.path, data=data, quiet=True)
+    assert atentdsl.resume(made.path, data=data, test=data, quiet=True).evaluation == made.evaluation
+
+
+def test_weights_that_are_not_finite_to_begin_with_are_refused_and_a_mask_is_not(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    network.register_buffer("mask", torch.full((2,), -torch.inf))
+    options = {"overrides": ["evaluate.attacks=['pgd-2']"], "out": tmp_path, "quiet": True, "max_steps": 2}
+    atentdsl.train("sgd", model=network, **options)
+    with torch.no_grad():
+        network[1].bias[3] = torch.nan
+    with pytest.raises(WeightsRefused, match=r"the network's 1\.bias is not finite before the first step"):
+        atentdsl.train("sgd", model=network, **options)
+
+
+def test_initial_weights_that_changed_before_the_first_checkpoint_are_refused(tmp_path, capsys):
+    words = [*WORDS, "--max-steps", "2", "--out", str(tmp_path)]
+    assert run(words) == 0
+    (first,) = tmp_path.glob("sgd/*")
+    weights = shutil.copy(first / "checkpoints/best.safetensors", tmp_path / "begin.safetensors")
+    assert run([*words, "--set", f"model.init='{weights}'"]) == 0
+    (made,) = set(tmp_path.glob("sgd/*")) - {first}
+    (made / "evaluation.json").unlink()
+    for path in snapshot.listed(made / "checkpoints"):
+        path.unlink()
+    shutil.copy(made / "checkpoints/best.safetensors", weights)
+    assert resumed(made) == 6
+    assert "are not those it began with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["run", "nothere.toml"], ["run", "sgd", "--max-steps", "0"]])
+def test_an_error_that_cannot_be_written_keeps_its_exit_code(tmp_path, words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "atentdsl", *words], cwd=tmp_path, stderr=full, check=False)
+    assert done.returncode == 2
+
+
+def test_progress_that_nobody_can_read_stops_no_run(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "atentdsl", *WORDS, "--out", "runs"],
+            cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=full, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0
