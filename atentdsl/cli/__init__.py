@@ -114,9 +114,21 @@ def _explained(error: Exception) -> int:
         if isinstance(error, kind):
             _say(f"atentdsl: {error}")
             return code
+    if _is_memory(error):
+        _say(f"atentdsl: memory is exhausted: {error}; take a smaller batch or a smaller network")
+        return 7
     _say(f"atentdsl: internal error: {type(error).__name__}: {error}")
     _say(f"atentdsl: the log is {_log()}; please report it")
     return 1
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory is exhausted; torch is asked only if it is loaded already."""
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from atentdsl.runtime.memory import is_exhausted
+
+    return is_exhausted(error)
 
 
 def _log() -> Path:

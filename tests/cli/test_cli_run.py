@@ -152,6 +152,19 @@ def test_an_internal_error_is_exit_code_1_and_names_its_log(here, capsys, monkey
     assert "Traceback" in log.read_text()
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("can't allocate memory: no room")])
+def test_memory_that_is_exhausted_anywhere_is_exit_code_7(here, capsys, monkeypatch, error):
+    from atentdsl import api
+
+    def exhausted(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(api, "train", exhausted)
+    assert run(["run", "sgd"]) == 7
+    assert "no room" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
 def test_an_output_folder_that_cannot_be_written_is_exit_code_5(here, capsys):
     (here / "runs").write_text("a file stands here")
     assert run(["run", "sgd", *QUICK, "--max-steps", "1"]) == 5
