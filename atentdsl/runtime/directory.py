@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEST",
     "CHECKPOINTS",
+    "DIVERGED",
     "EVALUATION",
     "MANIFEST",
     "METRICS",
@@ -50,6 +51,7 @@ METRICS = "metrics.jsonl"
 EVALUATION = "evaluation.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
+DIVERGED = "diverged.safetensors"  # the batch that ended the run
 # What a directory is called, behind a dot, until all is in it that a run cannot be repeated without.
 UNFINISHED = "unfinished"
 

@@ -14,12 +14,11 @@ import attrs
 from torch import Tensor
 
 from atentdsl.runtime import checkpoint
+from atentdsl.runtime.directory import DIVERGED
 from atentdsl.runtime.running import NotFiniteState, Running
 from atentdsl.runtime.tree import pack, unpack
 
-__all__ = ["BATCH", "Cause", "cause", "keep_batch"]
-
-BATCH = "diverged.safetensors"
+__all__ = ["Cause", "cause", "keep_batch"]
 
 
 @attrs.frozen(eq=False)
@@ -90,5 +89,5 @@ def keep_batch(found: Cause, folder: Path) -> Path:
     for number, (x, y) in enumerate(found.batches):
         tensors[f"x{number}"], tensors[f"y{number}"] = (t.detach().cpu().clone().contiguous() for t in (x, y))
     texts = {"epoch": str(found.epoch), "step": str(found.step), "not_finite": found.what}
-    checkpoint.write(folder / BATCH, tensors, texts)
-    return folder / BATCH
+    checkpoint.write(folder / DIVERGED, tensors, texts)
+    return folder / DIVERGED

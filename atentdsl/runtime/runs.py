@@ -10,12 +10,11 @@ from typing import Any, Literal
 import attrs
 
 from atentdsl.runtime import lock
-from atentdsl.runtime.directory import BEST, CHECKPOINTS, EVALUATION, MANIFEST, METRICS, REQUIRED, UNFINISHED
+from atentdsl.runtime.directory import BEST, CHECKPOINTS, DIVERGED, EVALUATION, MANIFEST, METRICS, REQUIRED, UNFINISHED
 
 __all__ = ["Summary", "found", "leftovers", "summary"]
 
 Status = Literal["finished", "running", "diverged", "interrupted"]
-DIVERGED = "diverged.safetensors"
 # What is told of every run, and of what it reached.
 TOLD = {"started", "command", "seed", "device", "versions", "recipe_sha256", "model", "data"}
 REACHED = {"clean_accuracy", "attacks"}

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from atentdsl.runtime import checkpoint, divergence, snapshot
+from atentdsl.runtime import checkpoint, snapshot
 from atentdsl.runtime.batches import Batches
 from atentdsl.runtime.data import Images
-from atentdsl.runtime.directory import RunDirectory
+from atentdsl.runtime.directory import DIVERGED, RunDirectory
 from atentdsl.runtime.errors import Diverged, Interrupted
 from atentdsl.runtime.loop import ROLLBACKS, fit
 from atentdsl.runtime.progress import make_progress
@@ -228,7 +228,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path):
     with pytest.raises(Diverged) as caught:
         begun(made, directory)
     assert caught.value.step == 9
-    _, texts = checkpoint.read(directory.path / divergence.BATCH)
+    _, texts = checkpoint.read(directory.path / DIVERGED)
     assert texts["not_finite"] == "the network's layers.2.running_var"
 
 
