@@ -1,12 +1,16 @@
 """entropy_sgd_literal: one training step, as its recipe says.
 
 Compiled from entropy_sgd_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: a2130fc796ba793ff5475f8e801f16d833388abe2e3681305536e0ab3adc9a6a
+sha256 of the recipe's values: 185a940edf90706280b767d00ac86d2f6b758a5ca5b1675274750629a64897ab
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
-Passes:
-    freeze weights: no evaluation asks for an input's gradient
+Passes, at a tolerance of 0.002:
+    merge evaluations: no point is asked for both its gradients, one after the other
+    drop negligible: no coefficient is below 0.002 of their sum
+    freeze weights: no evaluation asks for an input's gradient alone
+    fold projections: there is no l-infinity ball with a box after it
     roll: 35 operations are written as 12
+    place: number and memory formats, the optimizer's kernels and graph capture are chosen when it runs
 """
 
 from __future__ import annotations

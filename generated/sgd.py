@@ -1,12 +1,16 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 586d24b96e70984c04d162ba8d981b4b9995e91bc5fd11d557a9703b77ce4df7
+sha256 of the recipe's values: 6529db4cf1a04b2a4d29723c3669617e44efe16e09c370f15463c285ac795068
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
-Passes:
-    freeze weights: no evaluation asks for an input's gradient
+Passes, at a tolerance of 0.002:
+    merge evaluations: no point is asked for both its gradients, one after the other
+    drop negligible: no coefficient is below 0.002 of their sum
+    freeze weights: no evaluation asks for an input's gradient alone
+    fold projections: there is no l-infinity ball with a box after it
     roll: no operations repeat
+    place: number and memory formats, the optimizer's kernels and graph capture are chosen when it runs
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from atentdsl.codegen.terms import Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
-from atentdsl.plan.operations import Goal, Scheduled, Update
+from atentdsl.plan.operations import Update
+from atentdsl.plan.program import Goal
+from atentdsl.plan.values import Scheduled
 from atentdsl.recipe import Recipe
 from atentdsl.recipe.tables import SCHEMA
 from atentdsl.version import __version__
@@ -47,7 +49,7 @@ class Compiled:
 
 def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     """Lowers, optimises and writes out a checked recipe. The same recipe gives the same bytes anywhere."""
-    history = stages(lower(recipe, goal))
+    history = stages(lower(recipe, goal), recipe.compile)
     plan = history[-1].plan
     written = Statements(recipe, plan)
     parts = {
@@ -85,8 +87,8 @@ def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
         f"Compiled from {file_name(recipe.file, longest=60)} by atentdsl {__version__}, schema {SCHEMA}.",
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
-        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(plan)}.",
-        "Passes:",
+        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(history[0].plan)}.",
+        f"Passes, at a tolerance of {recipe.compile.tolerance:g}:",
     ]
     lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]
     return "\n".join(lines)

@@ -12,7 +12,8 @@ from atentdsl.codegen.terms import Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.plan.operations import (
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
     Clear,
     Displace,
@@ -24,8 +25,7 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Origin,
-    Plan,
+    Place,
     Project,
     PutAside,
     Recall,
@@ -36,8 +36,10 @@ from atentdsl.plan.operations import (
     Update,
     Worst,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call, Origin
 from atentdsl.primitives.kernel import accumulated, look_ahead
-from atentdsl.primitives.tensors import unit_l1
+from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
 from atentdsl.recipe import Recipe
 
 TAKEN = "x, y = next(batches)"
@@ -62,8 +64,7 @@ class Statements:
         self._layered = {o.sampler for o in plan.flat() if isinstance(o, Move) and _is_layered(o.drift)}
         self._momentum = {o.sampler for o in plan.flat() if isinstance(o, Start) and o.momentum}
         self._counts = any(
-            (isinstance(o, Evaluate) and o.wants == "weights") or (isinstance(o, Move) and o.batch_mean)
-            for o in plan.flat()
+            (isinstance(o, Evaluate) and o.asks_weights) or (isinstance(o, Move) and o.batch_mean) for o in plan.flat()
         )
         self._read = {name for o in plan.flat() for name in _registers_read(o)}
         self._aside: list[str] = []
@@ -95,6 +96,8 @@ class Statements:
                     self._loop(operation, depth)
                 case Take() if self._goal == "draw":
                     pass  # the batch is given
+                case Place():
+                    pass  # `placed`, beside the step
                 case _:
                     statements = self._statements(operation)
                     if statements:
@@ -141,7 +144,7 @@ class Statements:
                 self._call_runtime("set_weights")
                 return [f"set_weights(model, {z}, rng)"]
             case Evaluate():
-                return [self._evaluate(operation)]
+                return self._evaluate(operation)
             case PutAside():
                 self._call_runtime("put_aside")
                 self._aside.append(name)
@@ -155,6 +158,12 @@ class Statements:
             case Project(call=call, anchor=anchor, index=index):
                 tensors = {"z": z, "old": "old", "anchor": of(anchor)}
                 return [f"{z} = {self._call(call, operation.origin, index, **tensors)}"]
+            case Bounds(anchor=anchor, radius=radius):
+                numbers = self.terms.number("LINF_BALL_RADIUS", radius, (*operation.origin.path, "radius"), None)
+                low_high = f"{own('low', name)}, {own('high', name)}"
+                return [f"{low_high} = {self.terms.function(bounds_in_box)}({of(anchor)}, {numbers})"]
+            case Between():
+                return [f"{z} = {self.terms.function(between)}({z}, {own('low', name)}, {own('high', name)})"]
             case Displace(coefficient=c, gain=gain):
                 self._call_runtime("displacement_gradient")
                 path = (*operation.origin.path, "gain")
@@ -195,20 +204,24 @@ class Statements:
             tensors["carried"] = f'carried(state, "{start.sampler}.carry", {anchor})'
         return [f"{z} = {self._call(start.call, start.origin, None, **tensors)}", *lines]
 
-    def _evaluate(self, operation: Evaluate) -> str:
+    def _evaluate(self, operation: Evaluate) -> list[str]:
         loss = self.terms.function(operation.loss.function)
         arguments = f"model, {self._names.of(operation.at)}, y, {loss}, rng"
         mode = f'mode="{operation.mode}"'
         if operation.wants == "input":
             self._call_runtime("input_gradient")
-            return f"g = input_gradient({arguments}, {mode})"
+            return [f"g = input_gradient({arguments}, {mode})"]
         if operation.wants == "loss":
             self._call_runtime("example_losses")
-            return f"losses = example_losses({arguments}, {mode})"
-        self._call_runtime("weight_gradient")
+            return [f"losses = example_losses({arguments}, {mode})"]
         weight = f"{self._coefficient(operation.coefficient, operation.origin)} / n"
+        if operation.wants == "both":
+            self._call_runtime("gradients")
+            called = f"gradients({arguments}, weight={weight}, {mode})"
+            return [f"g, _ = {called}"] if self._aside else [f"g, part = {called}", "signal += part"]
+        self._call_runtime("weight_gradient")
         mode = "" if operation.mode == "train" else f", {mode}"
-        return f"{self._added()}weight_gradient({arguments}, weight={weight}{mode})"
+        return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode})"]
 
     def _added(self) -> str:
         """Whether a gradient is the signal's, which is added up, or a target's."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from atentdsl.codegen.constants import Constants
 from atentdsl.codegen.literals import file_name
-from atentdsl.plan.operations import Call, Origin, Scheduled
+from atentdsl.plan.values import Call, Origin, Scheduled
 from atentdsl.recipe import Recipe
 from atentdsl.source import KeyPath
 

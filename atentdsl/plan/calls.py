@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from atentdsl.plan.operations import Call, Scheduled
+from atentdsl.plan.values import Call, Scheduled
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Kinded
 

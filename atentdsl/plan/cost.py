@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from atentdsl.plan.operations import Evaluate, Plan
+from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.program import Plan
 
 FORWARD = ACTIVATION_BACKWARD = WEIGHT_GRADIENTS = 1
 UNITS = {
     "loss": FORWARD,
     "input": FORWARD + ACTIVATION_BACKWARD,
     "weights": FORWARD + ACTIVATION_BACKWARD + WEIGHT_GRADIENTS,
+    "both": FORWARD + ACTIVATION_BACKWARD + WEIGHT_GRADIENTS,
 }
 
 
 def units(plan: Plan) -> int:
-    """Network passes of one step: an input evaluation 2, a weight evaluation 3, losses alone 1.
+    """Network passes of one step: an input evaluation 2, a weight evaluation 3, both at one point 3, losses alone 1.
 
     Autograd is asked for the input's gradient alone, so an input evaluation costs 2 whether or not weights are frozen.
     """

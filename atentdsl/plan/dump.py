@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from atentdsl.plan.operations import (
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
     Clear,
     Displace,
@@ -19,18 +20,19 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Plan,
+    Place,
     Project,
     PutAside,
     Recall,
     Repeat,
     Restore,
-    Scheduled,
     Start,
     Take,
     Update,
     Worst,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call, Scheduled
 
 
 def dump(plan: Plan, limit: int | None = None) -> str:
@@ -64,6 +66,8 @@ def _line(operation: Operation) -> str:
             return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode"
         case Evaluate(wants="weights", loss=loss, mode=mode, at=at, coefficient=c):
             return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
+        case Evaluate(wants="both", loss=loss, mode=mode, at=at, coefficient=c):
+            return f"evaluate  g and weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
         case Evaluate(loss=loss, mode=mode, at=at):
             return f"evaluate  losses: {loss.kind} at {at}, {mode} mode"
         case PutAside(sampler=name):
@@ -74,6 +78,10 @@ def _line(operation: Operation) -> str:
             return f"move      {_move(operation)}"
         case Project(sampler=name, call=call):
             return f"project   {name} = {_call(call)}"
+        case Bounds(sampler=name, anchor=anchor, radius=radius):
+            return f"bounds    {name}.low, {name}.high = box around {anchor} within {_value(radius)}"
+        case Between(sampler=name):
+            return f"project   {name} = between {name}.low and {name}.high"
         case Displace(sampler=name, coefficient=c, gain=gain):
             return f"displace  weight gradient of {_scaled(gain, _number(c))} * |{name}.anchor - {name}|^2 / 2"
         case Clear(sampler=name, shelf=shelf):
@@ -94,6 +102,8 @@ def _line(operation: Operation) -> str:
             return f"restore   w = {name}.anchor"
         case Restore(sampler=name):
             return f"restore   w = w - ({name} - {name}.anchor)"
+        case Place():
+            return "place     the step where the device runs it fastest"
         case Frozen():
             return "frozen    weights ask for no gradient:"
         case Repeat(count=count, coefficients=coefficients, first=first):

@@ -15,7 +15,8 @@ import lazy_loader
 
 from atentdsl.plan.operations import (
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
     Clear,
     Displace,
@@ -26,20 +27,21 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Plan,
+    Place,
     Project,
     PutAside,
     Recall,
     Restore,
-    Scheduled,
     Start,
     Take,
     Update,
     Worst,
     X,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call, Scheduled
 from atentdsl.primitives.kernel import accumulated, look_ahead
-from atentdsl.primitives.tensors import unit_l1
+from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
 
 torch = lazy_loader.load("torch")
 
@@ -115,6 +117,7 @@ class _Execution:
         self.y: Any = None
         self.g: Any = None
         self.old: Any = None
+        self.bounds: dict[str, Any] = {}  # the least and the largest coordinates, by sampler
         self.velocity: dict[str, Any] = {}
         self.losses: Any = None
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
@@ -157,6 +160,11 @@ class _Execution:
                 tensors = {"z": self.points[name], "old": self.old, "anchor": self.points[anchor]}
                 self.points[name] = self._apply(call, index=index, **tensors)
                 self.trace.visited.append(self.points[name])
+            case Bounds(anchor=anchor, radius=radius):
+                self.bounds[name] = bounds_in_box(self.points[anchor], self._number(radius))
+            case Between():
+                self.points[name] = between(self.points[name], *self.bounds[name])
+                self.trace.visited.append(self.points[name])
             case Displace(coefficient=c, gain=gain):
                 assert isinstance(c, Fraction)
                 self._displace(name, float(c) * self._number(gain))
@@ -182,21 +190,29 @@ class _Execution:
                 self._load(self.points[f"{name}.anchor"])
             case Restore():
                 self._load(self._weights() - (self.points[name] - self.points[f"{name}.anchor"]))
+            case Place():
+                pass  # how fast a step runs is no part of what it means
 
     def _evaluate(self, operation: Evaluate) -> None:
         loss, mode, point = operation.loss, operation.mode, self.points[operation.at]
-        if operation.wants == "input":
-            z = point.detach().requires_grad_()
-            (self.g,) = torch.autograd.grad(self._losses(z, point, loss, mode).sum(), z)
-            self.trace.gradients.append(self.g)
-        elif operation.wants == "weights":
-            assert isinstance(operation.coefficient, Fraction)
-            signal = float(operation.coefficient) * self._losses(point.detach(), point, loss, mode).mean()
-            signal.backward()
-            self._hand_on(point, float(operation.coefficient), signal.detach())
-        else:
+        if operation.wants == "loss":
             with torch.no_grad():
                 self.losses = self._losses(point, point, loss, mode)
+            return
+        z = point.detach().requires_grad_(operation.asks_input)
+        total = self._losses(z, point, loss, mode).sum()
+        inputs = [z] if operation.asks_input else []
+        gradients = list(torch.autograd.grad(total, [*inputs, *self._asked(operation)], allow_unused=True))
+        if operation.asks_input:
+            self.g = gradients.pop(0)
+            self.trace.gradients.append(self.g)
+        if operation.asks_weights:
+            assert isinstance(operation.coefficient, Fraction)
+            weight = float(operation.coefficient) / len(z)
+            for p, g in zip(self._parameters(), gradients, strict=True):
+                if g is not None:
+                    p.grad = weight * g if p.grad is None else torch.add(p.grad, g, alpha=weight)
+            self._hand_on(point, float(operation.coefficient), weight * total.detach())
 
     def _move(self, move: Move) -> None:
         z, anchor, k = self.points[move.sampler], self.points[move.anchor], move.index
@@ -264,6 +280,9 @@ class _Execution:
         if again:
             _set_global_state(z, now)
         return losses
+
+    def _asked(self, operation: Evaluate) -> list[Any]:
+        return self._parameters() if operation.asks_weights else []
 
     def _parameters(self) -> list[Any]:
         return [p for p in self.model.parameters() if p.requires_grad]

@@ -19,13 +19,11 @@ import attrs
 from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, schedule
 from atentdsl.plan.operations import (
     Anchor,
-    Call,
     Carry,
     Clear,
     Displace,
     Evaluate,
     Gather,
-    Goal,
     Hold,
     Keep,
     Load,
@@ -33,8 +31,6 @@ from atentdsl.plan.operations import (
     Momentum,
     Move,
     Operation,
-    Origin,
-    Plan,
     Project,
     PutAside,
     Recall,
@@ -46,6 +42,8 @@ from atentdsl.plan.operations import (
     X,
 )
 from atentdsl.plan.paper import citations
+from atentdsl.plan.program import Goal, Plan
+from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
 from atentdsl.recipe import Recipe
 

@@ -8,72 +8,18 @@ stands for is kept beside it and takes no part in comparisons.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
 import attrs
 
-from atentdsl.primitives import registry
-from atentdsl.primitives.primitive import Primitive
+from atentdsl.plan.values import Call, Origin, Scheduled
 
-Goal = Literal["train", "draw"]
 Space = Literal["data", "weights"]
 Mode = Literal["train", "eval", "frozen"]
+Wants = Literal["input", "weights", "both", "loss"]
 X = "batch.x"
 """The register of the batch; no sampler's name has a point in it."""
-
-
-@attrs.frozen
-class Origin:
-    """Where an operation comes from: its table in the recipe, what it does in words, and the paper's line."""
-
-    path: tuple[str | int, ...]
-    says: str
-    paper: str = ""
-
-
-@attrs.frozen
-class Call:
-    """A primitive with the numbers it is called with.
-
-    Attributes:
-        family, kind: which primitive.
-        arguments: the parameters its function asks for, by name, in the function's order.
-    """
-
-    family: str
-    kind: str
-    arguments: tuple[tuple[str, Scalar], ...] = ()
-
-    @property
-    def primitive(self) -> Primitive:
-        """The primitive."""
-        return registry.primitive(self.family, self.kind)
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """Its function; the identity has none and is never asked."""
-        function = self.primitive.function
-        assert function is not None, f"{self.family}/{self.kind} is the identity"
-        return function
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """The names of its function's arguments, in their order."""
-        return tuple(inspect.signature(self.function).parameters)
-
-
-@attrs.frozen
-class Scheduled:
-    """A number that changes: a schedule as a function of the epoch, the outer step or the move, each counted from 1."""
-
-    call: Call
-    over: Literal["epochs", "steps", "moves"]
-
-
-Scalar = float | int | bool | str | tuple[float, ...] | Scheduled
 
 
 def _origin() -> Any:
@@ -127,19 +73,30 @@ class Evaluate:
 
     Attributes:
         wants: `input`: the gradient of the summed loss in the point becomes g. `weights`: the gradient of c times the
-            mean loss in the weights is gathered. `loss`: the losses, without a gradient.
+            mean loss in the weights is gathered: of the summed loss, multiplied by c / n. `both`: the two, of one
+            forward and one backward. `loss`: the losses, without a gradient.
         loss: the per-example loss.
         mode: the network's mode.
         at: the register of the point: `batch.x`, or a data sampler.
-        coefficient: c of the point, for `weights`; `loop` inside a `Repeat` that lists them.
+        coefficient: c of the point, for `weights` and `both`; `loop` inside a `Repeat` that lists them.
     """
 
-    wants: Literal["input", "weights", "loss"]
+    wants: Wants
     loss: Call
     mode: Mode
     at: str = X
     coefficient: Fraction | Literal["loop"] | None = None
     origin: Origin = _origin()
+
+    @property
+    def asks_input(self) -> bool:
+        """Whether g becomes the gradient in the point."""
+        return self.wants in {"input", "both"}
+
+    @property
+    def asks_weights(self) -> bool:
+        """Whether a gradient in the weights is gathered."""
+        return self.wants in {"weights", "both"}
 
 
 @attrs.frozen
@@ -212,6 +169,29 @@ class Project:
     call: Call
     after: Literal["start", "move"]
     index: int | Literal["loop"] | None = None
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Bounds:
+    """The least and largest coordinates within `radius` of the anchor's and within [0, 1] are kept for `Between`.
+
+    Attributes:
+        radius: the l-infinity ball's, in units of the input.
+    """
+
+    sampler: str
+    anchor: str
+    radius: float | Scheduled
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Between:
+    """Each coordinate of z becomes the nearest between the sampler's bounds; `after` as for `Project`."""
+
+    sampler: str
+    after: Literal["start", "move"]
     origin: Origin = _origin()
 
 
@@ -307,6 +287,13 @@ class Restore:
 
 
 @attrs.frozen
+class Place:
+    """The step runs where and how the device is fastest; `runtime` chooses when it runs. Stands first."""
+
+    origin: Origin = _origin()
+
+
+@attrs.frozen
 class Frozen:
     """The body, with no weight asking for a gradient."""
 
@@ -340,6 +327,8 @@ Operation = (
     | Gather
     | Move
     | Project
+    | Bounds
+    | Between
     | Displace
     | Clear
     | Hold
@@ -349,41 +338,7 @@ Operation = (
     | Carry
     | Update
     | Restore
+    | Place
     | Frozen
     | Repeat
 )
-
-
-@attrs.frozen
-class Plan:
-    """Operations towards a goal: `train` a step, or `draw` the points and their weights."""
-
-    goal: Goal
-    operations: tuple[Operation, ...]
-
-    def flat(self) -> Iterator[Operation]:
-        """Every operation in the order it runs, loops unrolled and regions opened."""
-        return flatten(self.operations)
-
-
-def flatten(operations: tuple[Operation, ...]) -> Iterator[Operation]:
-    """Every operation in the order it runs, loops unrolled and regions opened."""
-    for operation in operations:
-        if isinstance(operation, Frozen):
-            yield from flatten(operation.body)
-        elif isinstance(operation, Repeat):
-            for turn in range(operation.count):
-                for inner in flatten(operation.body):
-                    yield _in_turn(inner, operation, turn)
-        else:
-            yield operation
-
-
-def _in_turn(operation: Operation, loop: Repeat, turn: int) -> Operation:
-    """The operation with the coefficient and the index of a loop's turn."""
-    changed: dict[str, Any] = {}
-    if loop.coefficients and getattr(operation, "coefficient", None) == "loop":
-        changed["coefficient"] = loop.coefficients[turn]
-    if loop.first is not None and getattr(operation, "index", None) == "loop":
-        changed["index"] = loop.first + turn
-    return attrs.evolve(operation, **changed) if changed else operation

@@ -9,6 +9,8 @@ from typing import Any
 
 from atentdsl.plan.operations import (
     Anchor,
+    Between,
+    Bounds,
     Carry,
     Clear,
     Displace,
@@ -20,7 +22,7 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Plan,
+    Place,
     Project,
     PutAside,
     Recall,
@@ -32,6 +34,7 @@ from atentdsl.plan.operations import (
     Worst,
     X,
 )
+from atentdsl.plan.program import Plan
 
 
 class PlanError(Exception):
@@ -44,7 +47,8 @@ def verify(plan: Plan) -> Plan:
     Raises:
         PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point), leaves
             what it put aside or weights that it perturbed, hands nothing on, updates twice or never, evaluates weights
-            where they are frozen, or has a loop whose coefficients or indices do not match its turns.
+            where they are frozen, is placed twice or late, or has a loop whose coefficients or indices do not match
+            its turns.
     """
     _structure(plan.operations, frozen=False, coefficients=False, indices=False)
     flat = list(plan.flat())
@@ -56,6 +60,7 @@ def verify(plan: Plan) -> Plan:
     _rule(len(updates) == (1 if plan.goal == "train" else 0), "a plan that trains updates once, and no other does")
     after = flat[updates[0] + 1 :] if updates else []
     _rule(all(isinstance(o, Restore) for o in after), "an update ends a plan, but for what restores the weights")
+    _rule(not any(isinstance(o, Place) for o in flat[1:]), "a plan is placed once, before anything else")
     return plan
 
 
@@ -76,6 +81,8 @@ class _Walk:
         self.aside: list[str] = []  # samplers whose target's gradient is being gathered
         self.shelves: dict[tuple[str, str], int] = defaultdict(int)  # how many points are on each shelf
         self.losses = ""  # the sampler whose current point the losses belong to
+        self.chosen: set[str] = set()  # samplers whose worst restart so far is known
+        self.bounded: dict[str, str] = {}  # samplers that have bounds, and the anchor they are around
         self.handed = 0
         self.updated = False
 
@@ -84,8 +91,9 @@ class _Walk:
         rules: dict[type, Callable[[Any, str], None]] = {
             Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load, Evaluate: self._evaluate,
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
-            Displace: self._displace, Clear: self._clear, Hold: self._hold, Worst: self._worst, Recall: self._recall,
-            Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore,
+            Bounds: self._bounds, Between: self._between, Displace: self._displace, Clear: self._clear,
+            Hold: self._hold, Worst: self._worst, Recall: self._recall, Keep: self._keep, Carry: self._carry,
+            Update: self._update, Restore: self._restore, Place: self._place,
         }  # fmt: skip
         rules[type(operation)](operation, name)
 
@@ -99,6 +107,7 @@ class _Walk:
 
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
+        self._forget(X)
         self.fresh = self.losses = ""  # they belonged to the batch before
 
     def _anchor(self, operation: Anchor, name: str) -> None:
@@ -127,11 +136,11 @@ class _Walk:
     def _evaluate(self, operation: Evaluate, name: str) -> None:
         self._there(operation.at)
         _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
-        if operation.wants == "input":
+        if operation.asks_input:
             self.fresh = operation.at
-        elif operation.wants == "loss":
+        if operation.wants == "loss":
             self.losses = operation.at
-        elif not self.aside:
+        elif operation.asks_weights and not self.aside:
             _rule(operation.mode == "train", "the signal's gradient is taken in train mode")
             _rule(self.goal == "train", "points are kept to draw, evaluated to train")
             self.handed += 1
@@ -156,13 +165,27 @@ class _Walk:
         _rule((name in self.moved) == (operation.after == "move"), "a projection says what it follows: start or move")
         self._leave(name, operation.space)
 
+    def _bounds(self, operation: Bounds, name: str) -> None:
+        self._there(operation.anchor)
+        self.bounded[name] = operation.anchor
+
+    def _between(self, operation: Between, name: str) -> None:
+        self._there(name)
+        _rule(name in self.bounded, "bounds are there before a point is brought between them")
+        _rule((name in self.moved) == (operation.after == "move"), "a projection says what it follows: start or move")
+        self._leave(name, "data")
+
+    def _place(self, operation: Place, name: str) -> None:
+        _rule(self.goal == "train", "a step is placed, and not what is drawn")
+
     def _leave(self, name: str, space: str) -> None:
         self._forget(name)
         if space == "weights":
             self.waiting.add(name)
 
     def _forget(self, name: str) -> None:
-        """The sampler's point is another one: neither gradient nor losses are at it."""
+        """The register holds another point: neither gradient nor losses are at it, and no bounds around it."""
+        self.bounded = {sampler: anchor for sampler, anchor in self.bounded.items() if anchor != name}
         self.fresh = "" if self.fresh == name else self.fresh
         self.losses = "" if self.losses == name else self.losses
 
@@ -174,6 +197,7 @@ class _Walk:
 
     def _clear(self, operation: Clear, name: str) -> None:
         self.shelves[name, operation.shelf] = 0
+        self.chosen -= {name} if operation.shelf == "worst" else set()
 
     def _hold(self, operation: Hold, name: str) -> None:
         self._there(name)
@@ -182,7 +206,8 @@ class _Walk:
     def _worst(self, operation: Worst, name: str) -> None:
         _rule(name == self.losses, "the worst restart is chosen by losses at the last point")
         candidates, worst = self.shelves[name, "candidates"], self.shelves[name, "worst"]
-        _rule(worst in {0, candidates}, "every restart hands on as many points")
+        _rule(name not in self.chosen or worst == candidates, "every restart hands on as many points")
+        self.chosen.add(name)
         self.shelves[name, "worst"] = candidates
 
     def _recall(self, operation: Recall, name: str) -> None:
@@ -232,7 +257,7 @@ def _structure(operations: tuple[Operation, ...], frozen: bool, coefficients: bo
 def _one(operation: Operation, frozen: bool, coefficients: bool, indices: bool) -> None:
     coefficient = getattr(operation, "coefficient", None)
     if isinstance(operation, Evaluate):
-        weights = operation.wants == "weights"
+        weights = operation.asks_weights
         _rule(not (weights and frozen), "frozen weights have no gradient")
         _rule(weights == (coefficient is not None), "weight evaluations, and they alone, have a coefficient")
     _rule(not (frozen and isinstance(operation, _OF_WEIGHTS)), "frozen weights do not move")

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def between(z: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Each coordinate of z to the nearest value from low to high."""
+    return z.clamp(low, high)
+
+
+def bounds_in_box(centre: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """The least and the largest coordinates within radius of the centre's and within [0, 1]."""
+    return (centre - radius).clamp(0, 1), (centre + radius).clamp(0, 1)
+
+
 def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
     """Each coordinate of z to the nearest value within radius of centre's."""
     return torch.minimum(torch.maximum(z, centre - radius), centre + radius)

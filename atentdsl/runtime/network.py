@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -36,12 +36,32 @@ def weight_gradient(
 ) -> Tensor:
     """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
 
+    The sum itself is differentiated, and its gradient multiplied: so a point's gradients are the same bits whether the
+    one in the input is asked for beside them or apart.
+
     Returns:
         weight * (sum of losses), detached, still on the device.
     """
-    signal = weight * _losses(model, z, z.detach(), y, loss, rng, mode).sum()
-    signal.backward()  # type: ignore[no-untyped-call]
-    return signal.detach()
+    total = _losses(model, z, z.detach(), y, loss, rng, mode).sum()
+    asking = [p for p in model.parameters() if p.requires_grad]
+    _gather(asking, torch.autograd.grad(total, asking, allow_unused=True), weight)
+    return weight * total.detach()
+
+
+def gradients(
+    model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float, mode: Mode
+) -> tuple[Tensor, Tensor]:
+    """What `input_gradient` returns and `weight_gradient` adds, of one forward and one backward.
+
+    Returns:
+        the gradient of the summed loss in the input, `(batch, *input)`, and weight * (sum of losses).
+    """
+    point = z.detach().requires_grad_()
+    total = _losses(model, z, point, y, loss, rng, mode).sum()
+    asking = [p for p in model.parameters() if p.requires_grad]
+    g, *own = torch.autograd.grad(total, [point, *asking], allow_unused=True)
+    _gather(asking, own, weight)
+    return g, weight * total.detach()
 
 
 def example_losses(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
@@ -61,6 +81,18 @@ def weights_frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for p in asking:
             p.requires_grad_(True)
+
+
+def _gather(asking: Sequence[nn.Parameter], own: Sequence[Tensor | None], weight: float) -> None:
+    """Adds weight times their own gradients to the gradients that the weights have: one set is kept, however many."""
+    first = [(p, g) for p, g in zip(asking, own, strict=True) if g is not None and p.grad is None]
+    again = [(p.grad, g) for p, g in zip(asking, own, strict=True) if g is not None and p.grad is not None]
+    if again:
+        torch._foreach_add_([kept for kept, _ in again], [g for _, g in again], alpha=weight)
+    if first:
+        torch._foreach_mul_([g for _, g in first], weight)
+    for p, g in first:
+        p.grad = g
 
 
 def _losses(model: nn.Module, z: Tensor, point: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:

@@ -330,6 +330,9 @@ ONE_BY_ONE = {
     "model.modules()",
     "own",
     "buffers.items()",
+    "zip(asking, own, strict=True)",
+    "first",
+    "again",
     "zip(points, worst.points, strict=True)",
 }
 

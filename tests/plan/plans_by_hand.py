@@ -9,7 +9,8 @@ import attrs
 
 from atentdsl.plan.operations import (
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
     Clear,
     Displace,
@@ -20,19 +21,20 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
-    Plan,
+    Place,
     Project,
     PutAside,
     Recall,
     Repeat,
     Restore,
-    Scheduled,
     Start,
     Take,
     Update,
     Worst,
     X,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call, Scheduled
 
 
 def train(*operations):
@@ -56,6 +58,7 @@ LINF_BALL = Call("projections", "linf_ball", (("radius", 0.1),))
 TAKE = Take()
 WEIGHTS = Evaluate("weights", LOSS, "train", X, Fraction(1))
 KEEP = Keep(X, Fraction(1))
+PLACE = Place()
 UPDATE = Update(Call("optimizers", "sgd"), Scheduled(Call("schedules", "constant", (("value", 0.1),)), "epochs"))
 
 # A chain of data.
@@ -64,7 +67,9 @@ GRADIENT = Evaluate("input", LOSS, "eval", "data")
 MOVE = Move("data", X, "data", KERNEL, "data.noise", 1.0, False, False, None, None, "loss")
 BOX = Project("data", X, "data", Call("projections", "box"), "move")
 CLIP = Project("data", X, "data", Call("projections", "increment_clip", (("radius", 0.1),)), "move")
+BOUNDS, BETWEEN = Bounds("data", X, 0.1), Between("data", "move")
 HANDED = of(WEIGHTS, at="data")
+BOTH = of(HANDED, wants="both")
 LOSSES = Evaluate("loss", LOSS, "eval", "data")
 LOOPED = of(HANDED, coefficient="loop")
 COUNTED = of(MOVE, index="loop")
@@ -93,6 +98,20 @@ HALVES = (Fraction(1, 2), Fraction(1, 2))
 RESTART = (clear("candidates"), START, hold("candidates"), LOSSES, Worst("data"))
 INSIDE = (ANCHOR_V, of(AT_ITS_ANCHOR, sampler="v", anchor="v.anchor"), RESTORE_V)
 GOOD = {
+    "a step that is placed": train(PLACE, TAKE, WEIGHTS, UPDATE),
+    "a point brought between bounds": train(
+        TAKE, START, BOUNDS, of(BETWEEN, after="start"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE
+    ),
+    "bounds that outlive the point before": train(
+        TAKE, START, BOUNDS, Repeat(2, (GRADIENT, MOVE, BETWEEN)), HANDED, START, GRADIENT, MOVE, BETWEEN, UPDATE
+    ),
+    "bounds around another sampler's point": train(
+        TAKE, OTHER, START, of(BOUNDS, anchor="other"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE
+    ),
+    "both gradients at once": train(TAKE, START, GRADIENT, MOVE, BOTH, MOVE, HANDED, UPDATE),
+    "both gradients at once for a target": train(
+        TAKE, ANCHOR, AT_ITS_ANCHOR, ASIDE, START, BOTH, MOVE, HANDED, GATHER, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE
+    ),
     "plain training": train(TAKE, WEIGHTS, UPDATE),
     "a chain": train(TAKE, START, of(BOX, after="start"), GRADIENT, MOVE, BOX, CLIP, HANDED, UPDATE),
     "a chain that is drawn": draw(TAKE, START, KEEP, GRADIENT, MOVE, KEEP),
@@ -186,6 +205,17 @@ GOOD = {
     "a start that is carried on": train(TAKE, START, HANDED, Carry("data", X), UPDATE),
 }  # fmt: skip
 BROKEN = {
+    "bounds are there before a point is brought between them": [
+        train(TAKE, START, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+        train(TAKE, START, of(BOUNDS, sampler="other"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+        train(TAKE, BOUNDS, TAKE, START, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+        train(TAKE, OTHER, START, of(BOUNDS, anchor="other"), OTHER, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+    ],
+    "a plan is placed once, before anything else": [
+        train(PLACE, PLACE, TAKE, WEIGHTS, UPDATE),
+        train(TAKE, PLACE, WEIGHTS, UPDATE),
+    ],
+    "a step is placed, and not what is drawn": [draw(PLACE, TAKE, KEEP)],
     "nothing is read before it is there": [
         train(WEIGHTS, UPDATE),
         draw(KEEP),
@@ -287,6 +317,7 @@ BROKEN = {
         train(TAKE, START, CLIP, GRADIENT, MOVE, HANDED, UPDATE),
         train(TAKE, START, GRADIENT, MOVE, of(BOX, after="start"), HANDED, UPDATE),
         train(TAKE, START, GRADIENT, MOVE, START, BOX, HANDED, UPDATE),
+        train(TAKE, START, BOUNDS, BETWEEN, HANDED, UPDATE),
         train(TAKE, ANCHOR, START_W, BALL_W, LOAD, WEIGHTS, RESTORE, UPDATE),
     ],
     "a plan hands on at least one point": [
@@ -330,6 +361,9 @@ BROKEN = {
             (START, hold("candidates"), LOSSES, Worst("data")),
             (clear("candidates"), START, LOSSES, Worst("data"), *RESTART),
         )
+    ]
+    + [  # a first restart that hands on nothing
+        train(TAKE, clear("worst"), clear("candidates"), START, LOSSES, Worst("data"), *RESTART, HANDED, UPDATE),
     ],
     "a point is kept before it is recalled": [
         train(TAKE, START, recall("points", 0), HANDED, UPDATE),

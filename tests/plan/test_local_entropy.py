@@ -19,7 +19,9 @@ import torch
 
 import atentdsl
 from atentdsl.plan import lower
-from atentdsl.plan.operations import Call, Evaluate, Plan
+from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call
 from atentdsl.runtime.streams import Streams
 from atentdsl.testing import edited
 

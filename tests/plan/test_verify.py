@@ -31,7 +31,10 @@ from atentdsl.plan.operations import (
     Update,
     X,
 )
+from atentdsl.recipe.tables import Compile
 from atentdsl.testing import recipes
+
+SETTINGS = Compile()
 
 rules = importlib.import_module("atentdsl.plan.verify")  # the package offers a function of the same name
 
@@ -92,7 +95,7 @@ def test_every_rule_is_tried():
 @given(recipes(), st.sampled_from(["train", "draw"]))
 @settings(max_examples=60)
 def test_every_recipe_keeps_the_rules_at_every_stage(recipe, goal):
-    for stage in stages(lower(atentdsl.load(recipe), goal)):
+    for stage in stages(lower(atentdsl.load(recipe), goal), SETTINGS):
         assert verify(stage.plan) is stage.plan
 
 
