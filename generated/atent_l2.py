@@ -1,7 +1,7 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 18219ec92ea4217cf631f7307df65b2346c2b7a185d0938f543175b2787e9d7d
+sha256 of the recipe's values: d32fdc62d29c65ae43eedf1981cc39811205929e0b93004b23d5f83693366201
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import input_gradient, place, weight_gradient, weights_frozen
 
 NAME = "atent_l2"  # atent_l2.toml:6
 SEED = 0  # default
@@ -30,7 +30,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_l2.toml:39
 
@@ -151,3 +151,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         sgd.toml:14 [optimizer]                        Alg. 1, lines 12-13
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

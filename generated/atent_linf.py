@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: d9a3baf5cbabdef564ad18782b7a65f6b7316d9aade78f8acfbd380702967c6f
+sha256 of the recipe's values: e120c37d97109dbe4214ca9de3c8aa164c40a24c4ce0164274fa27b46c4eeb74
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import input_gradient, place, weight_gradient, weights_frozen
 
 NAME = "atent_linf"  # atent_linf.toml:6
 SEED = 0  # default
@@ -30,7 +30,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
 EPOCHS = 30  # atent_linf.toml:43
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # default
 
@@ -138,3 +138,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         atent_linf.toml:41 [optimizer]                 Alg. 2, lines 12-13
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

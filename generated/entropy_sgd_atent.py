@@ -1,7 +1,7 @@
 """entropy_sgd_atent: one training step, as its recipe says.
 
 Compiled from entropy_sgd_atent.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 503fce02325aa83bbbf76f20af548a2156674c44f1144a4c715630ae1b859dd5
+sha256 of the recipe's values: d1eb76e56f41bf09b26578dfece27082079f49e2e16471be37264d56e8798dd7
 Cost: 250 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 250, as usually written 300.
 Passes:
@@ -22,6 +22,7 @@ from atentdsl.runtime import (
     displacement_gradient,
     gathered,
     input_gradient,
+    place,
     put_aside,
     set_weights,
     weight_gradient,
@@ -39,7 +40,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 6  # entropy_sgd.toml:33
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # entropy_sgd_atent.toml:36
 
@@ -188,3 +189,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         entropy_sgd.toml:32 [optimizer]                Alg. 2, lines 12-13
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

@@ -1,7 +1,7 @@
 """free_at: one training step, as its recipe says.
 
 Compiled from free_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: bd91b1ed7d76b4c2f167d2f097fdc61b80449068eca2bd1e45365866d44851d7
+sha256 of the recipe's values: 810527699d73722124381d1d0cefa846646e0fe046719a1fc6cad698e3c306b1
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes:
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import carried, input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import carried, input_gradient, place, weight_gradient, weights_frozen
 
 NAME = "free_at"  # free_at.toml:8
 SEED = 0  # default
@@ -30,7 +30,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 8  # free_at.toml:39
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # free_at.toml:42
 
@@ -140,3 +140,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         free_at.toml:38 [optimizer]                    Eq. 7
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

@@ -88,8 +88,10 @@ class Model(Part):
 class Compile(Part):
     """The table `[compile]`."""
 
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the network's passes in training; accuracies are always measured in float32"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of the network's passes in training; `auto` is bfloat16 where the device computes it faster, and "
+        "accuracies are always measured in float32",
     )
 
 

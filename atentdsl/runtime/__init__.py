@@ -1,6 +1,7 @@
 """What a generated module is driven by; it needs nothing else of this project.
 
-A generated module imports the network passes from here. Importing this package loads no torch: its names do.
+A generated module imports the network passes from here, and what places its step on a device. Importing this package
+loads no torch: its names do.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atentdsl.runtime.network import example_losses, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.placed import as_written, place
     from atentdsl.runtime.points import carried, worse
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "network": ("example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
+    "placed": ("as_written", "place"),
     "points": ("carried", "worse"),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
@@ -29,11 +32,13 @@ _HOMES = {
 
 __all__ = [
     "Streams",
+    "as_written",
     "carried",
     "displacement_gradient",
     "example_losses",
     "gathered",
     "input_gradient",
+    "place",
     "put_aside",
     "set_weights",
     "weight_gradient",

@@ -1,7 +1,7 @@
 """mnist_atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: dea728b3b3412d376add320452e97cfa2a8007d63d70c9f416d83e44531a7b4d
+sha256 of the recipe's values: 18b81ca2e12b31ded6932d3c9b90789a3232c289eec482c47b33a6962fe14fd2
 Cost: 400 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 400, as usually written 480.
 Passes:
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import input_gradient, place, weight_gradient, weights_frozen
 
 NAME = "mnist_atent_linf"  # atent_linf.toml:7
 SEED = 0  # default
@@ -30,7 +30,7 @@ VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 30  # atent_linf.toml:37
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # atent_linf.toml:42
 
@@ -217,3 +217,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         atent_linf.toml:36 [optimizer]                 Alg. 2, lines 12-13
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

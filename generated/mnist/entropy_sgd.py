@@ -1,7 +1,7 @@
 """mnist_entropy_sgd: one training step, as its recipe says.
 
 Compiled from entropy_sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: ece6eb7f09e771bda3ae6022d567f780c3135976009b009224ca817941b3df65
+sha256 of the recipe's values: 1362b06bc4c99917cf441a0886a7256f6f48b0710d1b30f358ab5c99edb5096f
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes:
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import displacement_gradient, gathered, put_aside, set_weights, weight_gradient, weights
+from atentdsl.runtime import displacement_gradient, gathered, place, put_aside, set_weights, weight_gradient, weights
 
 NAME = "mnist_entropy_sgd"  # entropy_sgd.toml:6
 SEED = 0  # default
@@ -30,7 +30,7 @@ VALIDATION = 0.1  # default
 MODEL = "cnn7"  # sgd.toml:13
 EPOCHS = 50  # sgd.toml:17
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "clean"  # sgd.toml:21
 
@@ -136,3 +136,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         sgd.toml:15 [optimizer]                        Alg. 3, line 11
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)
