@@ -169,6 +169,8 @@ class Work:
         max_steps: int | None,
         content: Mapping[str, Any] | None,
     ) -> Run:
+        import torch
+
         from atentdsl.evaluation import evaluation
         from atentdsl.runtime import checkpoint, snapshot
         from atentdsl.runtime.directory import EVALUATION, MODULE, RECIPE
@@ -203,6 +205,8 @@ class Work:
                 raise Interrupted(directory.path, min(steps, max_steps or steps))
 
         checkpoint.load(self.network, kept.path, sealed=True)
+        # As whoever loads the checkpoint has it: a convolution rounds by the order of its weights in memory.
+        self.network.to(memory_format=torch.contiguous_format)
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
         trained_in = directory.manifest()["policy"]["precision"]
         seed, size = recipe.header.seed, recipe.evaluate.batch

@@ -160,6 +160,7 @@ def test_a_run_says_what_it_trained_in(tmp_path, monkeypatch, asked, flags, reso
         "graph": False,
     }
     assert run.evaluation["trained_in"] == resolved
+    assert all(w.is_contiguous() for w in run.model.parameters()), "evaluated as a loaded checkpoint is"
     assert atentdsl.evaluate(run.path, device="cpu") == run.evaluation
 
 
