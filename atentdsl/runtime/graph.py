@@ -137,7 +137,9 @@ class Graphed:
                 graph.register_generator_state(generator)
             streams = CapturedStreams(rng, generators)
             self._optimizer.zero_grad(set_to_none=True)  # the graph's gradients are in the graph's memory
-            with _capturable(self._optimizer), torch.cuda.graph(graph, stream=self._stream):
+            # The outer context puts the current stream back where a capture that failed leaves its own (torch 2.9).
+            current = torch.cuda.stream(torch.cuda.current_stream(self._device))
+            with current, _capturable(self._optimizer), torch.cuda.graph(graph, stream=self._stream):
                 signal = self._once(iter(static.batches), streams, inside)
                 carry_back(inside, static.state)
             if not streams.read <= self._read:
@@ -147,8 +149,18 @@ class Graphed:
             self.refused = f"capturing it failed: {[*str(error).strip().splitlines(), type(error).__name__][0]}"
         with suppress(RuntimeError):
             graph.reset()
+        _mend(self._device)
         self._optimizer.zero_grad(set_to_none=True)
         return None
+
+
+def _mend(device: torch.device) -> None:
+    """Dropout's generator in a state of its own: a capture that was broken off leaves it waiting for the graph's."""
+    if device.type == "cuda":
+        own = torch.cuda.default_generators[device.index or 0]
+        fresh = torch.Generator(device)
+        fresh.manual_seed(own.initial_seed())  # the step has drawn nothing yet
+        own.graphsafe_set_state(fresh)
 
 
 @contextmanager
