@@ -86,8 +86,8 @@ def made_steps(run, count):
     for _ in range(count):
         if run.step == run.epoch * run.per_epoch:
             run.next_epoch()
-        signals.append(float(run.advance()))
-    return signals
+        signals.append(run.advance())
+    return [float(signal) for signal in signals]  # read at the end: no replay writes over an earlier step's
 
 
 def different(one, other):
