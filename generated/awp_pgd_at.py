@@ -1,7 +1,7 @@
 """awp_pgd_at: one training step, as its recipe says.
 
 Compiled from awp_pgd_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: d544ab88aeb04af585f871a40ccbea33e3d0aafa17021398df518d78466a7952
+sha256 of the recipe's values: fc5efdfed997dacfb1afa195fd43370243e4f03a582a357212f139e660a03a5b
 Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 26, as usually written 36.
 Passes, at a tolerance of 0.002:
@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 from atentdsl.runtime import (
     gathered,
     input_gradient,
+    place,
     put_aside,
     set_weights,
     weight_gradient,
@@ -43,7 +44,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
@@ -194,3 +195,8 @@ def train_step(model, optimizer, batches, rng, state):
     # the perturbation is taken away                 awp_pgd_at.toml:12 [sampler]
     set_weights(model, weights(model) - (moved - w), rng)
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

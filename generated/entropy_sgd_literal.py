@@ -1,7 +1,7 @@
 """entropy_sgd_literal: one training step, as its recipe says.
 
 Compiled from entropy_sgd_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 185a940edf90706280b767d00ac86d2f6b758a5ca5b1675274750629a64897ab
+sha256 of the recipe's values: e0012e377c9c550253c23055c5cd6cb5de05e314017e2f0f6a324df5d4895d40
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes, at a tolerance of 0.002:
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import displacement_gradient, gathered, put_aside, set_weights, weight_gradient, weights
+from atentdsl.runtime import displacement_gradient, gathered, place, put_aside, set_weights, weight_gradient, weights
 
 NAME = "entropy_sgd_literal"  # entropy_sg...teral.toml:8
 SEED = 0  # default
@@ -34,7 +34,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "last"  # sgd.toml:22
 
@@ -127,3 +127,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         entropy_sg...teral.toml:32 [optimizer]         Alg. 3, line 11
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

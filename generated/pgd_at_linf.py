@@ -1,7 +1,7 @@
 """pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: fd6e8e64452062c1f0487becec26c074399945faafcc982e289a553b4e5a298e
+sha256 of the recipe's values: 1f84b8a90a55547c373c73398c00ca9112ecf32bcefb62c9263180f462dd80d7
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes, at a tolerance of 0.002:
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import input_gradient, place, weight_gradient, weights_frozen
 
 NAME = "pgd_at_linf"  # pgd_at_linf.toml:5
 SEED = 0  # default
@@ -34,7 +34,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "robust"  # pgd_at_linf.toml:31
 
@@ -138,3 +138,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         sgd.toml:14 [optimizer]                        Alg. 4, lines 11-12
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from atentdsl.plan import Plan
-from atentdsl.plan.interpret import Draws, _Execution
+from atentdsl.plan.interpret import Draws, Interpreter
 from atentdsl.plan.operations import Evaluate, Operation, Update, X
 from atentdsl.recipe import Recipe
 
@@ -83,7 +83,7 @@ def authors_step(
     return execution.mu.detach()
 
 
-class _Schedule(_Execution):
+class _Schedule(Interpreter):
     """Draws, moves and projects as the interpreter does, and evaluates as the published code does."""
 
     def __init__(self, alpha: float, *arguments: Any) -> None:

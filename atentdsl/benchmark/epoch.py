@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 
-from atentdsl.benchmark.placing import placed
 from atentdsl.benchmark.subject import Subject
 from atentdsl.benchmark.timing import Clock, clock_of
 from atentdsl.runtime.batches import Batches, steps_per_epoch
@@ -68,7 +67,7 @@ def measured_epoch(
         "overhead_share": 1 - alone / epoch,
         "steps": count,
         "device": str(subject.device),
-        "precision": module.PRECISION,
+        "precision": subject.precision,
         "threads": torch.get_num_threads(),
         "rounds": rounds,
     }
@@ -144,7 +143,7 @@ class _Alone:
     def __init__(self, subject: Subject, steps: int, clock: Clock) -> None:
         module = subject.module
         self._subject, self._clock = subject, clock
-        self._placed = placed(module, copy.deepcopy(subject.network))
+        self._placed = module.placed(copy.deepcopy(subject.network))
         stream = Batches(subject.images, module.BATCH, seed=subject.seed, augment=module.AUGMENT, repeat=module.REPEAT)
         self._ready = iter(list(itertools.islice(stream, steps * subject.batches_taken())))
         self._state: dict[str, Any] = {}

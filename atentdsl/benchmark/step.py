@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from atentdsl.benchmark.authors_schedule import applies, authors_step, authors_units
 from atentdsl.benchmark.limit import limit_step
 from atentdsl.benchmark.memory import peak, sets_back
-from atentdsl.benchmark.placing import placed
 from atentdsl.benchmark.subject import Subject
 from atentdsl.benchmark.timing import WARM_UP, Clock, clock_of, in_turns, timed
 from atentdsl.plan import interpret, units
@@ -84,7 +83,7 @@ def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, war
         "units_literal": units(subject.compiled.stages[0].plan),
         "units_compiled": units(subject.compiled.plan),
         "device": str(subject.device),
-        "precision": subject.module.PRECISION,
+        "precision": subject.precision,
         "threads": torch.get_num_threads(),
         "rounds": rounds,
     }
@@ -123,20 +122,20 @@ def _weights_after(subject: Subject, steps: int) -> dict[str, Tensor]:
 
 
 def _compiled(subject: Subject, network: nn.Module, images: int | None = None) -> Step:
-    own, state = placed(subject.module, network), dict[str, Any]()
+    own, state = subject.module.placed(network), dict[str, Any]()
     x, y = subject.batch()
     pair = x[:images], y[:images]
     return lambda: own.step(itertools.repeat(pair), _streams(subject), state)
 
 
 def _literal(subject: Subject, network: nn.Module) -> Step:
-    own, pair, state = placed(subject.module, network), subject.batch(), dict[str, Any]()
+    own, pair, state = subject.module.placed(network), subject.batch(), dict[str, Any]()
     plan = subject.compiled.stages[0].plan
     return lambda: interpret(plan, own.network, own.optimizer, itertools.repeat(pair), _streams(subject), state)
 
 
 def _limit(subject: Subject, network: nn.Module) -> Step:
-    return limit_step(subject.compiled.plan, placed(subject.module, network).network, *subject.batch())
+    return limit_step(subject.compiled.plan, subject.module.placed(network).network, *subject.batch())
 
 
 def _authors(subject: Subject, network: nn.Module) -> Step:

@@ -5,6 +5,7 @@ Timings do not depend on pixels, so the images are drawn and no data set has to 
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from atentdsl.plan.operations import Take
 from atentdsl.recipe import Recipe
 from atentdsl.runtime import datasets
 from atentdsl.runtime.data import Images, generator
+from atentdsl.runtime.policy import Policy
 
 __all__ = ["Subject", "drawn_images"]
 
@@ -61,6 +63,12 @@ class Subject:
     def seed(self) -> int:
         """The recipe's."""
         return self.recipe.header.seed
+
+    @property
+    def precision(self) -> str:
+        """That of the compiled step on this device."""
+        policy: Policy = self.module.placed(copy.deepcopy(self.network)).policy
+        return policy.precision
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """The batch that every step is timed on: x `(batch, *input)`, y `(batch,)`."""

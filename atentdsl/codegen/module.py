@@ -14,7 +14,7 @@ from atentdsl.codegen.terms import Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
-from atentdsl.plan.operations import Update
+from atentdsl.plan.operations import Place, Update
 from atentdsl.plan.program import Goal
 from atentdsl.plan.values import Scheduled
 from atentdsl.recipe import Recipe
@@ -59,7 +59,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
         "units": units(plan),
     }
     if goal == "train":
-        parts |= _training(recipe, plan, written)
+        parts |= _training(recipe, plan, written) | _placed(plan, written)
     sources = Sources(written.terms.functions)
     parts["constants"] = "\n".join(written.terms.constants.lines())
     parts["functions"] = "\n\n\n".join(sources.functions.values())
@@ -112,6 +112,16 @@ def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]
         "optimizer_settings": _returned("{" + ", ".join(f'"{name}": {text}' for name, text in settings.items()) + "}"),
         "settings": "\n".join(_settings(recipe, terms)),
     }
+
+
+def _placed(plan: Plan, written: Statements) -> dict[str, str]:
+    """How the step is made to run: as the device does it fastest, or as it stands."""
+    if any(isinstance(o, Place) for o in plan.operations):
+        written.runtime.add("place")
+        says = "The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."
+        return {"placed_says": says, "placed": "place(train_step, make_optimizer, model, PRECISION)"}
+    written.runtime.add("as_written")
+    return {"placed_says": "The step as it stands.", "placed": "as_written(train_step, make_optimizer, model)"}
 
 
 def _returned(text: str) -> str:

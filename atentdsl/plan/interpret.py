@@ -53,8 +53,13 @@ if TYPE_CHECKING:
 class Draws(Protocol):
     """Named random streams of one outer step, each read on from draw to draw; and which epoch and step it is."""
 
-    epoch: int
-    step: int
+    @property
+    def epoch(self) -> int:
+        """Counted from 1."""
+
+    @property
+    def step(self) -> int:
+        """The outer step, counted from 1."""
 
     def normal(self, place: str, like: Tensor) -> Tensor:
         """Standard normal numbers of like's shape."""
@@ -103,13 +108,15 @@ def interpret(
     """
     if optimizer is not None:
         optimizer.zero_grad()
-    execution = _Execution(model, optimizer, batches, rng, state)
+    execution = Interpreter(model, optimizer, batches, rng, state)
     for operation in plan.flat():
         execution.execute(operation)
     return execution.trace
 
 
-class _Execution:
+class Interpreter:
+    """Executes operations one by one on a network; `trace` says what it went through."""
+
     def __init__(self, model: Any, optimizer: Any, batches: Any, rng: Draws, state: dict[str, Any]) -> None:
         self.model, self.optimizer, self.batches, self.rng, self.state = model, optimizer, batches, rng, state
         self.trace = Trace()
@@ -126,6 +133,7 @@ class _Execution:
         self.masks: dict[int, tuple[Any, Any]] = {}  # the dropout generator's state at each point, by its identity
 
     def execute(self, operation: Operation) -> None:
+        """Does what the operation says."""
         name = getattr(operation, "sampler", "")
         match operation:
             case Take():

@@ -24,6 +24,8 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
+    if "compile" in tables:
+        yield from _placed(whole, tables["compile"])
 
 
 def over_moves(whole: Written, path: KeyPath, part: Any) -> Iterator[Diagnostic]:
@@ -107,3 +109,11 @@ def _restored(whole: Written, samplers: Sequence[Any], optimizer: Any) -> Iterat
     elif perturbing[0].averaging.of == "displacement":
         message = "a displacement is a gradient at the anchor, and the update would be made elsewhere"
         yield Diagnostic("inconsistent", message, place, help="drop `restore`, or average the gradient")
+
+
+def _placed(whole: Written, settings: Any) -> Iterator[Diagnostic]:
+    """A number format that is asked for, and nothing that would choose it."""
+    if settings.precision == "bfloat16" and not settings.place:
+        message = "a step that is not placed runs in float32"
+        place = whole.walk_to(("compile", "precision")).at()
+        yield Diagnostic("inconsistent", message, place, help="drop `place = false`, or write `precision = 'float32'`")

@@ -97,9 +97,10 @@ class Compile(Part):
     fold_projections: bool = Field(True, description="an l-infinity ball and the box as one clamp")
     roll: bool = Field(True, description="equal moves as a loop")
     place: bool = Field(True, description="formats and kernels chosen for the device when it runs")
-
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the network's passes in training; accuracies are always measured in float32"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of the network's passes in training; `auto` is bfloat16 where the device computes it faster, and "
+        "accuracies are always measured in float32",
     )
 
 

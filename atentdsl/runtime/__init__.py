@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atentdsl.runtime.network import example_losses, gradients, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.placed import as_written, place
     from atentdsl.runtime.points import carried, worse
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "network": ("example_losses", "gradients", "input_gradient", "weight_gradient", "weights_frozen"),
+    "placed": ("as_written", "place"),
     "points": ("carried", "worse"),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
@@ -29,12 +31,14 @@ _HOMES = {
 
 __all__ = [
     "Streams",
+    "as_written",
     "carried",
     "displacement_gradient",
     "example_losses",
     "gathered",
     "gradients",
     "input_gradient",
+    "place",
     "put_aside",
     "set_weights",
     "weight_gradient",

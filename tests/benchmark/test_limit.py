@@ -16,7 +16,9 @@ from atentdsl.benchmark.limit import limit_step, passes
 from atentdsl.benchmark.timing import in_turns, timed
 from atentdsl.codegen import generate
 from atentdsl.plan.cost import units
-from atentdsl.plan.operations import Call, Evaluate, Plan
+from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call
 from atentdsl.recipe import load
 
 LOSS = Call("objectives", "cross_entropy")

@@ -97,9 +97,11 @@ def test_a_module_imports_torch_and_the_runtime_and_importing_it_runs_nothing(re
     ]
     assert len(names) == len(set(names)), "one name, one meaning"
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    settings_ = {"NAME", "SEED", "DATA", "BATCH", "REPEAT", "AUGMENT", "VALIDATION", "MODEL", "EPOCHS", "PRECISION"}
+    settings_ = {"NAME", "SEED", "DATA", "BATCH", "REPEAT", "AUGMENT", "VALIDATION", "MODEL", "EPOCHS"}
     settings_ |= {"ON_DIVERGENCE", "EVALUATION_BATCH"}
-    entry = {"SELECT", "train_step", "make_optimizer", "learning_rate", "settings", "draw"}
+    if not recipe.get("compile", {}).get("place", True):
+        settings_ |= {"PRECISION"}
+    entry = {"SELECT", "train_step", "make_optimizer", "learning_rate", "settings", "draw", "placed"}
     assert set(names) - used <= settings_ | entry, "nothing stands there that nobody reads"
 
 

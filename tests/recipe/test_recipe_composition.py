@@ -327,6 +327,12 @@ CONFLICTS = {
         'write `over = "epochs"` or `over = "steps"`',
         [('over = "moves"', 'over = "epochs"')],
     ),
+    "a number format that nothing chooses": (
+        [("[optimizer]", '[compile]\nplace = false\nprecision = "bfloat16"\n[optimizer]')],
+        (45, 13, "a step that is not placed runs in float32"),
+        "drop `place = false`, or write `precision = 'float32'`",
+        [("place = false\n", "")],
+    ),
 }
 
 
