@@ -5,6 +5,8 @@ sha256 of the recipe's values: 18219ec92ea4217cf631f7307df65b2346c2b7a185d0938f5
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 60 units, now 50
     roll: 63 operations are written as 10
 """

@@ -5,6 +5,8 @@ sha256 of the recipe's values: c4aea519766fccf61c2cc6383a9eaad6d0c60705bffc0e3fd
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 60 units, now 50
     roll: 43 operations are written as 8
 """

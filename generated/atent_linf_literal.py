@@ -5,6 +5,8 @@ sha256 of the recipe's values: 44a7e05712af54b5d0a8f006a5d6239b3e6adcf1021b268ff
 Cost: 50 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 60 units, now 50
     roll: 44 operations are written as 13
 """

@@ -5,6 +5,8 @@ sha256 of the recipe's values: 25d63bdd03aa096c5f3a18c3e1c989ccaa044547cd7aadd6a
 Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 26, as usually written 36.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 36 units, now 26
     roll: 55 operations are written as 20
 """

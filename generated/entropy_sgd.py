@@ -5,6 +5,8 @@ sha256 of the recipe's values: a7aed4ea08f97ac5e031da89aeb6cb1acbdcec470a4aa2de2
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient
     roll: 39 operations are written as 12
 """

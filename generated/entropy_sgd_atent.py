@@ -5,6 +5,8 @@ sha256 of the recipe's values: 503fce02325aa83bbbf76f20af548a2156674c44f1144a4c7
 Cost: 250 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 250, as usually written 300.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 50 evaluations ask for no weight gradient; as usually written 300 units, now 250
     roll: 339 operations are written as 19
 """

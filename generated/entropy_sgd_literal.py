@@ -5,6 +5,8 @@ sha256 of the recipe's values: a2130fc796ba793ff5475f8e801f16d833388abe2e3681305
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient
     roll: 35 operations are written as 12
 """

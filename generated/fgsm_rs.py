@@ -5,6 +5,8 @@ sha256 of the recipe's values: 9d7e658ac2aad2604d21031408f817874d1e4f1eee6a76f93
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 1 evaluation asks for no weight gradient; as usually written 6 units, now 5
     roll: no operations repeat
 """

@@ -5,6 +5,8 @@ sha256 of the recipe's values: 33e6b12aff49622bdf703ad402e01fac0b8452b4ebc811594
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 33 units, now 23
     roll: 47 operations are written as 12
 """

@@ -5,6 +5,8 @@ sha256 of the recipe's values: 21fa2b6830a6e403c549560a81f4dad676e565df8edbf31ca
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 33 units, now 23
     roll: 47 operations are written as 12
 """

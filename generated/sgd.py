@@ -5,6 +5,8 @@ sha256 of the recipe's values: 586d24b96e70984c04d162ba8d981b4b9995e91bc5fd11d55
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient
     roll: no operations repeat
 """

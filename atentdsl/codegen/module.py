@@ -61,7 +61,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     sources = Sources(written.terms.functions)
     parts["constants"] = "\n".join(written.terms.constants.lines())
     parts["functions"] = "\n\n\n".join(sources.functions.values())
-    parts["imports"] = _imports(sources.imports, written.runtime)
+    parts["imports"] = _imports(sources.imports | written.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
     return Compiled(recipe.name, goal, _tidy(text), history)
 
@@ -85,7 +85,7 @@ def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
         f"Compiled from {file_name(recipe.file, longest=60)} by atentdsl {__version__}, schema {SCHEMA}.",
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
-        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(plan)}.",
+        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(history[0].plan)}.",
         "Passes:",
     ]
     lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]

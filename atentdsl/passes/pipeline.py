@@ -6,10 +6,10 @@ from types import ModuleType
 
 import attrs
 
-from atentdsl.passes import freeze_weights, roll
+from atentdsl.passes import freeze_weights, hoist_clean_branch, roll, share_clean_forward
 from atentdsl.plan import Plan, verify
 
-PIPELINE: tuple[ModuleType, ...] = (freeze_weights, roll)
+PIPELINE: tuple[ModuleType, ...] = (hoist_clean_branch, share_clean_forward, freeze_weights, roll)
 
 
 @attrs.frozen

@@ -8,72 +8,22 @@ stands for is kept beside it and takes no part in comparisons.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
 import attrs
 
-from atentdsl.primitives import registry
-from atentdsl.primitives.primitive import Primitive
+from atentdsl.plan.parts import Call as Call
+from atentdsl.plan.parts import Origin as Origin
+from atentdsl.plan.parts import Scalar as Scalar
+from atentdsl.plan.parts import Scheduled as Scheduled
 
 Goal = Literal["train", "draw"]
 Space = Literal["data", "weights"]
 Mode = Literal["train", "eval", "frozen"]
 X = "batch.x"
 """The register of the batch; no sampler's name has a point in it."""
-
-
-@attrs.frozen
-class Origin:
-    """Where an operation comes from: its table in the recipe, what it does in words, and the paper's line."""
-
-    path: tuple[str | int, ...]
-    says: str
-    paper: str = ""
-
-
-@attrs.frozen
-class Call:
-    """A primitive with the numbers it is called with.
-
-    Attributes:
-        family, kind: which primitive.
-        arguments: the parameters its function asks for, by name, in the function's order.
-    """
-
-    family: str
-    kind: str
-    arguments: tuple[tuple[str, Scalar], ...] = ()
-
-    @property
-    def primitive(self) -> Primitive:
-        """The primitive."""
-        return registry.primitive(self.family, self.kind)
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """Its function; the identity has none and is never asked."""
-        function = self.primitive.function
-        assert function is not None, f"{self.family}/{self.kind} is the identity"
-        return function
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """The names of its function's arguments, in their order."""
-        return tuple(inspect.signature(self.function).parameters)
-
-
-@attrs.frozen
-class Scheduled:
-    """A number that changes: a schedule as a function of the epoch, the outer step or the move, each counted from 1."""
-
-    call: Call
-    over: Literal["epochs", "steps", "moves"]
-
-
-Scalar = float | int | bool | str | tuple[float, ...] | Scheduled
 
 
 def _origin() -> Any:
@@ -122,6 +72,17 @@ class Load:
 
 
 @attrs.frozen
+class Clean:
+    """The network's logits at the batch's x become the clean logits that are kept, constant, for evaluations after it.
+
+    They hold as long as the weights, the batch and what the network has learned of its running statistics.
+    """
+
+    mode: Mode
+    origin: Origin = _origin()
+
+
+@attrs.frozen
 class Evaluate:
     """The network at a point, and what is asked of it there.
 
@@ -132,6 +93,8 @@ class Evaluate:
         mode: the network's mode.
         at: the register of the point: `batch.x`, or a data sampler.
         coefficient: c of the point, for `weights`; `loop` inside a `Repeat` that lists them.
+        clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
+            `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
     """
 
     wants: Literal["input", "weights", "loss"]
@@ -139,6 +102,7 @@ class Evaluate:
     mode: Mode
     at: str = X
     coefficient: Fraction | Literal["loop"] | None = None
+    clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
     origin: Origin = _origin()
 
 
@@ -335,6 +299,7 @@ Operation = (
     | Anchor
     | Start
     | Load
+    | Clean
     | Evaluate
     | PutAside
     | Gather

@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.runtime.network import example_losses, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.network import (
+        clean_logits,
+        example_losses,
+        input_gradient,
+        weight_gradient,
+        weights_frozen,
+    )
     from atentdsl.runtime.points import carried, worse
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "network": ("example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
+    "network": ("clean_logits", "example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
     "points": ("carried", "worse"),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
@@ -30,6 +36,7 @@ _HOMES = {
 __all__ = [
     "Streams",
     "carried",
+    "clean_logits",
     "displacement_gradient",
     "example_losses",
     "gathered",

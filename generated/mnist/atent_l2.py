@@ -5,6 +5,8 @@ sha256 of the recipe's values: 16acdf4cb2e751aa801df8121eabb97a49f49c52c96b5c8cb
 Cost: 200 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 200, as usually written 240.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 40 evaluations ask for no weight gradient; as usually written 240 units, now 200
     roll: 243 operations are written as 10
 """

@@ -5,6 +5,8 @@ sha256 of the recipe's values: dea728b3b3412d376add320452e97cfa2a8007d63d70c9f41
 Cost: 400 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 400, as usually written 480.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 80 evaluations ask for no weight gradient; as usually written 480 units, now 400
     roll: 483 operations are written as 10
 """

@@ -5,6 +5,8 @@ sha256 of the recipe's values: a64d49e9a31ef2143cbe0f3521dba666c92487f28d5a32cd9
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 40 evaluations ask for no weight gradient; as usually written 123 units, now 83
     roll: 167 operations are written as 12
 """

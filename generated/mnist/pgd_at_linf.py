@@ -5,6 +5,8 @@ sha256 of the recipe's values: 6128cca7971f7c18cef787585f562242e7c9e9669ac253cbd
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 40 evaluations ask for no weight gradient; as usually written 123 units, now 83
     roll: 167 operations are written as 12
 """

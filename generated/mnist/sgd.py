@@ -5,6 +5,8 @@ sha256 of the recipe's values: cdbcd2b3fa542c4a0019652cc2a801389b3e8ea75a3a5c1ba
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient
     roll: no operations repeat
 """

@@ -4,7 +4,8 @@ Both call the same functions in the same order, and c * mean(L) and (c / n) * su
 backwards, c / n for each example. So everything is asserted to the last bit: points, gradients in the points and in the
 weights, weights after the update, buffers, dropout's generator. Hence no rounding can flip a pixel under the `sign`
 drift, and the whole chain is checked rather than each move from the interpreter's points. Only the signal itself, a
-mean against a sum divided by n, is compared to 1e-12.
+mean against a sum divided by n, is compared to 1e-12. Where a pass rounds, it is the plan after that pass that is
+interpreted, and the pass has tests of its own for what it may change.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from hypothesis import strategies as st
 
 import atentdsl
 from atentdsl.codegen import as_module, generate
-from atentdsl.passes import PIPELINE
+from atentdsl.passes import PIPELINE, share_clean_forward
 from atentdsl.plan import lower, verify
+from atentdsl.primitives import registry
 from atentdsl.recipe import shipped
 from atentdsl.runtime import models
 from atentdsl.testing import batch, differences, interpreted, network, recipes, run_module
 
 GOALS = ["train", "draw"]
 BATCHES = [batch(seed=1), batch(count=3, seed=2)]
+ROUNDING = [share_clean_forward]
+
+
+def to_the_bit(plan):
+    """The plan after the passes that round: the others change no bit of it."""
+    for step in ROUNDING:
+        plan = verify(step.apply(plan))
+    return plan
 
 
 def compiled(recipe, goal="train"):
@@ -32,7 +42,7 @@ def compiled(recipe, goal="train"):
 
 
 def disagreement(recipe, model, goal="train", batches=BATCHES, tolerance=0.0):
-    literal = interpreted(lower(recipe, goal), model, batches, seed=7)
+    literal = interpreted(to_the_bit(lower(recipe, goal)), model, batches, seed=7)
     return differences(literal, run_module(compiled(recipe, goal), model, batches, seed=7), tolerance)
 
 
@@ -61,23 +71,26 @@ def test_each_pass_keeps_every_bit_is_verified_and_done_at_once(recipe, goal):
     means = interpreted(literal, model, BATCHES)
     for step in PIPELINE:
         alone = verify(step.apply(literal))
-        assert differences(means, interpreted(alone, model, BATCHES)) == []
+        if step not in ROUNDING:
+            assert differences(means, interpreted(alone, model, BATCHES)) == []
         assert step.apply(alone) == alone
         assert (alone != literal) == (step.why_not(literal) is None)
         plan = verify(step.apply(plan))
         assert step.apply(plan) == plan
-    assert differences(means, interpreted(plan, model, BATCHES)) == []
+    assert differences(interpreted(to_the_bit(literal), model, BATCHES), interpreted(plan, model, BATCHES)) == []
 
 
 @given(recipes())
 @settings(max_examples=80)
 def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradients(recipe):
     """Without batch norm: in eval mode a chain reads running statistics, which training's evaluations update on the way
-    and drawing's do not. Without dropout where a second chain follows: training has drawn a mask at the end of one.
+    and drawing's do not. Without dropout where a second chain follows, or the objective evaluates the clean inputs too:
+    training has drawn a mask that drawing has not.
     """
     checked = atentdsl.load(recipe)
     one_chain = sum(sampler.restarts for sampler in checked.samplers) <= 1
-    model = network(dropout=0.4 if one_chain else 0.0)
+    clean = registry.primitive("objectives", checked.objective.kind).clean
+    model = network(dropout=0.4 if one_chain and not clean else 0.0)
     if any(sampler.space == "weights" for sampler in checked.samplers):
         return  # training evaluates targets on the way, and drawing keeps the weights
     trained = run_module(compiled(checked), model, BATCHES[:1], seed=3)

@@ -15,7 +15,7 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import optimised
 from atentdsl.plan import lower, units, units_as_usually_written
-from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.operations import Clean, Evaluate
 from atentdsl.runtime import Streams
 from atentdsl.testing import batch, interpreted, recipes
 
@@ -84,9 +84,17 @@ def counted(execute, size=5):
 
 def by_kind(plan):
     """What the units are made of."""
-    asked = Counter(o.wants for o in plan.flat() if isinstance(o, Evaluate))
+    evaluations = [o for o in plan.flat() if isinstance(o, Evaluate)]
+    asked = Counter(o.wants for o in evaluations)
     gradients = asked["input"] + asked["weights"]
-    return +Counter(forward=asked.total(), activations=gradients, weights=asked["weights"])
+    kept = sum(isinstance(o, Clean) for o in plan.flat())
+    made = [(o.clean, o.loss.family == "objectives") for o in evaluations if o.clean != "kept"]
+    clean, differentiated = sum(count for count, _ in made), sum(count for count, through in made if through)
+    return +Counter(
+        forward=asked.total() + kept + clean,
+        activations=gradients + differentiated,
+        weights=asked["weights"] + differentiated,
+    )
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
@@ -106,14 +114,15 @@ def test_the_units_are_the_products_that_run(recipe, goal):
         else:
             module.train_step(model, module.make_optimizer(model.parameters()), cycle([pair]), rng, {})
 
-    for execute in (
-        run,
-        lambda: interpreted(literal, model, [pair]),
-        lambda: interpreted(optimised(literal), model, [pair]),
+    passed = optimised(literal)
+    for execute, plan in (
+        (run, passed),
+        (lambda: interpreted(literal, model, [pair]), literal),
+        (lambda: interpreted(passed, model, [pair]), passed),
     ):
         counts = counted(execute)
-        assert counts == by_kind(literal)
-        assert counts.total() == units(literal)
+        assert counts == by_kind(plan)
+        assert counts.total() == units(plan)
 
 
 def test_a_chain_as_usually_written_runs_the_weight_gradients_too():

@@ -1,0 +1,76 @@
+"""What operations are made of: where they come from, the primitives they call, and numbers that change."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+
+from atentdsl.primitives import registry
+from atentdsl.primitives.primitive import Primitive
+
+
+@attrs.frozen
+class Origin:
+    """Where an operation comes from: its table in the recipe, what it does in words, and the paper's line."""
+
+    path: tuple[str | int, ...]
+    says: str
+    paper: str = ""
+
+
+@attrs.frozen
+class Call:
+    """A primitive with the numbers it is called with.
+
+    Attributes:
+        family, kind: which primitive.
+        arguments: the parameters its function asks for, by name, in the function's order.
+    """
+
+    family: str
+    kind: str
+    arguments: tuple[tuple[str, Scalar], ...] = ()
+
+    @property
+    def primitive(self) -> Primitive:
+        """The primitive."""
+        return registry.primitive(self.family, self.kind)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """Its function; the identity has none and is never asked."""
+        function = self.primitive.function
+        assert function is not None, f"{self.family}/{self.kind} is the identity"
+        return function
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The names of its function's arguments, in their order."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    @property
+    def clean(self) -> tuple[str, ...]:
+        """For a loss: the arguments that are logits of the clean inputs, each a forward of its own in the literal plan.
+
+        A chain's target holds them constant; an objective is differentiated in them too.
+        """
+        return self.primitive.clean
+
+    @property
+    def holds_clean(self) -> bool:
+        """Whether the clean logits are constants of the loss."""
+        return self.family == "targets"
+
+
+@attrs.frozen
+class Scheduled:
+    """A number that changes: a schedule as a function of the epoch, the outer step or the move, each counted from 1."""
+
+    call: Call
+    over: Literal["epochs", "steps", "moves"]
+
+
+Scalar = float | int | bool | str | tuple[float, ...] | Scheduled

@@ -1,0 +1,162 @@
+"""mart: one training step, as its recipe says.
+
+Compiled from mart.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: c2cd928d35fd1c732a88008c1b82801fc1becb446bc6cea4bb467e2106faf7f2
+Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 26, as usually written 36.
+Passes:
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
+    freeze weights: 10 evaluations ask for no weight gradient; as usually written 36 units, now 26
+    roll: 45 operations are written as 10
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import input_gradient, weight_gradient, weights_frozen
+
+NAME = "mart"  # mart.toml:8
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
+PRECISION = "float32"  # default
+EVALUATION_BATCH = 512  # default
+SELECT = "robust"  # trades_linf.toml:41
+
+START_SD = 0.001  # trades_linf.toml:22
+TURNS = 10  # trades_linf.toml:14
+STEP_SIZE = 0.03  # trades_linf.toml:26
+LINF_BALL_RADIUS = 0.15  # trades_linf.toml:31
+OBJECTIVE_BETA = 5.0  # mart.toml:19
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 30  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def gaussian(anchor: Tensor, xi: Tensor, sd: float) -> Tensor:
+    """The anchor with normal noise."""
+    return anchor + sd * xi
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def sign(g: Tensor) -> Tensor:
+    """-1, 0 or 1 per coordinate."""
+    return g.sign()
+
+
+def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
+    """z moved along the drift."""
+    return z + step_size * drift
+
+
+def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Each coordinate of z to the nearest value within radius of centre's."""
+    return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
+
+
+def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """The nearest point within radius of the anchor in every coordinate."""
+    return clip_around(z, anchor, radius)
+
+
+def box(z: Tensor) -> Tensor:
+    """The nearest valid input."""
+    return z.clamp(0, 1)
+
+
+def kl_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """KL(softmax(one) || softmax(other)) per example."""
+    one, other = torch.log_softmax(one, dim=1), torch.log_softmax(other, dim=1)
+    return (one.exp() * (one - other)).sum(dim=1)
+
+
+def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
+    """The largest probability of a class that is not y, per example."""
+    probabilities = torch.softmax(logits, dim=1)
+    return probabilities.scatter(1, y[:, None], 0.0).max(dim=1).values
+
+
+def mart(logits: Tensor, y: Tensor, clean: Tensor, beta: float) -> Tensor:
+    """Boosted cross entropy of logits, and beta times the weighed divergence from clean to logits, per example."""
+    confident = torch.softmax(clean, dim=1).gather(1, y[:, None])[:, 0]
+    divergence = kl_divergence(clean, logits) * (1.0000001 - confident)
+    return cross_entropy(logits, y) - torch.log(1.0001 - likeliest_wrong(logits, y) + 1e-12) + beta * divergence
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, as it begins."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 26 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
+    # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
+    x, y = next(batches)
+    n = len(x)
+    # start: gaussian                                trades_linf.toml:20 [sampler.start]            Alg. 4, line 4
+    z = gaussian(x, rng.normal("attack.start", x), START_SD)
+
+    with weights_frozen(model):
+        for _ in range(TURNS):
+            # the loss's gradient in the point       mart.toml:14 [sampler.target]                  Alg. 4, line 6
+            g = input_gradient(model, z, y, cross_entropy, rng, mode="eval")
+            # move: gradient                         trades_linf.toml:24 [sampler.kernel]           Alg. 4, line 7
+            drift = sign(g)
+            z = gradient_step(z, drift, STEP_SIZE)
+            # project: linf_ball                     trades_linf.toml:29 [sampler.projection]       Alg. 4, line 8
+            z = linf_ball(z, x, LINF_BALL_RADIUS)
+            # project: box                           trades_linf.toml:33 [sampler.projection]       Alg. 4, line 8
+            z = box(z)
+    # the signal's gradient in the weights           default [sampler.averaging]                    Alg. 4, line 10
+    signal += weight_gradient(model, z, y, partial(mart, beta=OBJECTIVE_BETA), rng, weight=1.0 / n, clean=x)
+
+    # update                                         sgd.toml:14 [optimizer]                        Alg. 4, lines 11-12
+    optimizer.step()
+    return signal
