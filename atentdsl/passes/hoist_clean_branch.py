@@ -41,7 +41,7 @@ def why_not(plan: Plan) -> str | None:
     if not reading:
         return "no target reads the clean logits"
     if all(evaluation.mode == "train" for evaluation in reading):
-        return "the chain runs in train mode, where each evaluation of the clean inputs updates the running statistics"
+        return "the chain runs in train mode, where each clean forward updates the running statistics"
     return "no two evaluations of a chain read the same clean logits"
 
 

@@ -29,7 +29,7 @@ def why_not(plan: Plan) -> str | None:
     if apply(plan) != plan:
         return None
     if any(map(_makes_several, plan.operations)):
-        return "a later evaluation in eval mode reads the running statistics, which one forward would update once less"
+        return "a later evaluation in eval mode reads the statistics that one forward would update once less"
     return "no objective reads the clean logits twice"
 
 

@@ -33,8 +33,8 @@ WEIGHTS = {
 BETA = {"kind": "piecewise", "over": "steps", "at": [1, 2], "value": [2.0, 5.0]}
 MEAN = {"kind": "mean"}
 # The chain hoisted, with restarts whose losses read the clean logits too, and a beta that changes; a chain in train
-# mode under MART, whose every point is handed on; one in frozen mode; and weights that climb the divergence, and TRADES,
-# on a chain's points.
+# mode under MART, whose every point is handed on; one in frozen mode; and weights that climb the divergence, and
+# TRADES, on a chain's points.
 RECIPES = {
     "hoisted": TABLES
     | {

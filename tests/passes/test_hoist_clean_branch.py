@@ -89,7 +89,7 @@ REASONS = {
     "no target": (["sampler.attack.target.loss='cross_entropy'"], "no target reads the clean logits"),
     "train mode": (
         ['sampler.attack.mode="train"'],
-        "the chain runs in train mode, where each evaluation of the clean inputs updates the running statistics",
+        "the chain runs in train mode, where each clean forward updates the running statistics",
     ),
     "one move": (["sampler.attack.moves=1"], "no two evaluations of a chain read the same clean logits"),
     "statistics that move in between": ([EVERY_POINT], "no two evaluations of a chain read the same clean logits"),

@@ -132,7 +132,7 @@ def test_where_every_forward_would_be_noticed_it_says_so():
     noticed = attrs.evolve(literal, operations=(*literal.operations, attack))
     assert share_clean_forward.apply(noticed) == noticed
     assert share_clean_forward.why_not(noticed) == (
-        "a later evaluation in eval mode reads the running statistics, which one forward would update once less"
+        "a later evaluation in eval mode reads the statistics that one forward would update once less"
     )
 
 
