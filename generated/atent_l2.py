@@ -1,12 +1,14 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: fbbf96b3d86703338c21198c560e8e08a2f5608858a34f8f50df23d1598f86a3
+sha256 of the recipe's values: da6c38a3d16fda978e39d228724f2c7692dfc23e3501916278a5fe9a40be7525
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:
     merge evaluations: 9 points are evaluated once for both gradients; 50 units, now 32
     drop negligible: 7 weight evaluations are not made, of coefficients that sum to 0.001; 32 units, now 25
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 8 evaluations ask for no weight gradient; as usually written 33 units, now 25
     fold projections: there is no l-infinity ball with a box after it
     roll: 45 operations are written as 15

@@ -1,12 +1,14 @@
 """atent_l2_literal: one training step, as its recipe says.
 
 Compiled from atent_l2_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: be85afafa88710956148dcc84cdd2866044ed6aa1d814505d1fa2a6edb5fd672
+sha256 of the recipe's values: 45380d6cf2b7b2b9d163bc7508b2b5bd65fa55c694e35c59d3663420f8b9e80a
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:
     merge evaluations: 9 points are evaluated once for both gradients; 50 units, now 32
     drop negligible: 7 weight evaluations are not made, of coefficients that sum to 0.001; 32 units, now 25
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 8 evaluations ask for no weight gradient; as usually written 33 units, now 25
     fold projections: there is no l-infinity ball with a box after it
     roll: 25 operations are written as 11

@@ -1,12 +1,14 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c051dcf3e813ee5cbba0a9796c6349465c10be7f88f4bf762e67c2e9b79ea662
+sha256 of the recipe's values: 44de2212c7b207bd0032bc40b8a01323e4fc82b726df58ec6f1edb2d25d8220d
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:
     merge evaluations: 9 points are evaluated once for both gradients; 50 units, now 32
     drop negligible: 7 weight evaluations are not made, of coefficients that sum to 0.001; 32 units, now 25
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 8 evaluations ask for no weight gradient; as usually written 33 units, now 25
     fold projections: 10 times a ball and a box are one clamp
     roll: 36 operations are written as 14

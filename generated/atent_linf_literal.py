@@ -1,12 +1,14 @@
 """atent_linf_literal: one training step, as its recipe says.
 
 Compiled from atent_linf_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 013dfe09866ee4b35f0414dc606621d07ec416aa0b50b8007a3a4c721a48566a
+sha256 of the recipe's values: 70408d5db920e819e46ce9a0531e8e53dc05768d0114ed72711ad8f6a5b4b55c
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:
     merge evaluations: 9 points are evaluated once for both gradients; 50 units, now 32
     drop negligible: 7 weight evaluations are not made, of coefficients that sum to 0.001; 32 units, now 25
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 8 evaluations ask for no weight gradient; as usually written 33 units, now 25
     fold projections: there is no l-infinity ball with a box after it
     roll: 26 operations are written as 12

@@ -1,12 +1,14 @@
 """awp_pgd_at: one training step, as its recipe says.
 
 Compiled from awp_pgd_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: fc5efdfed997dacfb1afa195fd43370243e4f03a582a357212f139e660a03a5b
+sha256 of the recipe's values: 4ba48bc1e167c69c729cf0524b006c652c60635c6f71732d88f2271c032d2a75
 Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 26, as usually written 36.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 36 units, now 26
     fold projections: 11 times a ball and a box are one clamp
     roll: 45 operations are written as 19

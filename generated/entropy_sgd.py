@@ -1,12 +1,14 @@
 """entropy_sgd: one training step, as its recipe says.
 
 Compiled from entropy_sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: cce8e157df932564902fc0ba25c0ce36c007246f01d6be58b21f765265c416ca
+sha256 of the recipe's values: 46a4f445699f95e0b3b0af7e55885cd95d10eb7b4b1e40cc0350e24678b48204
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient alone
     fold projections: there is no l-infinity ball with a box after it
     roll: 39 operations are written as 12

@@ -1,12 +1,14 @@
 """entropy_sgd_atent: one training step, as its recipe says.
 
 Compiled from entropy_sgd_atent.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 839f39dbcb3e0f228dfbf745023ea4ff28cfe2658f54dc6742bddb571c3673f2
+sha256 of the recipe's values: c8180f22a3ff35ab7d838c328e2c5f4b128e83094d7ece9f827e14a592595d90
 Cost: 125 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 250, as usually written 300.
 Passes, at a tolerance of 0.002:
     merge evaluations: 45 points are evaluated once for both gradients; 250 units, now 160
     drop negligible: 35 weight evaluations are not made, of coefficients that sum to 0.001; 160 units, now 125
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 40 evaluations ask for no weight gradient; as usually written 165 units, now 125
     fold projections: 50 times a ball and a box are one clamp
     roll: 204 operations are written as 23

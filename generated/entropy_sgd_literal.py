@@ -1,12 +1,14 @@
 """entropy_sgd_literal: one training step, as its recipe says.
 
 Compiled from entropy_sgd_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: e0012e377c9c550253c23055c5cd6cb5de05e314017e2f0f6a324df5d4895d40
+sha256 of the recipe's values: f6255b95ce6cbd6253209d963fd3831ac319299e3fa6d74a99d09d5e998c8803
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient alone
     fold projections: there is no l-infinity ball with a box after it
     roll: 35 operations are written as 12

@@ -1,12 +1,14 @@
 """fgsm_rs: one training step, as its recipe says.
 
 Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: b046ff1c478feb681849c8667195b4955b5f90876749fc6487e963360409f782
+sha256 of the recipe's values: 998e3c649f55a109a66b41cbd39e90aabcebe46b7f2c9fd62a0110afbc340acc
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 1 evaluation asks for no weight gradient; as usually written 6 units, now 5
     fold projections: 2 times a ball and a box are one clamp
     roll: no operations repeat

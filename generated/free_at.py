@@ -1,12 +1,14 @@
 """free_at: one training step, as its recipe says.
 
 Compiled from free_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 0dee420c8e7e5873a716842d9a93596e94b5cbcd9f26c55cfd3cebbeeabd6842
+sha256 of the recipe's values: 29207fbb5d08c8be1dc1416e6d57db29600644a29dc91b39b056a984dc6f4380
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes, at a tolerance of 0.002:
     merge evaluations: 1 point is evaluated once for both gradients; 5 units, now 3
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient alone
     fold projections: 2 times a ball and a box are one clamp
     roll: no operations repeat

@@ -1,12 +1,14 @@
 """pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 6a06829e2efe06901f2302c10a8a0467c7d8a3e4d73c03d0f93a6a72ecfbcdfd
+sha256 of the recipe's values: 56e4274a091d13e8bad4168dc0653fdcb483624324dfcfb8cc2394d531283574
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 33 units, now 23
     fold projections: there is no l-infinity ball with a box after it
     roll: 47 operations are written as 12

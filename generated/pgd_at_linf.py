@@ -1,12 +1,14 @@
 """pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 1f84b8a90a55547c373c73398c00ca9112ecf32bcefb62c9263180f462dd80d7
+sha256 of the recipe's values: 33fb7dec036d27d8b07f334e478ebd52d4f96aead16236ff9ff84f39683e0f11
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 33 units, now 23
     fold projections: 11 times a ball and a box are one clamp
     roll: 37 operations are written as 11

@@ -1,12 +1,14 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 4005fe8e8ae7544b1e7350ac2f3d8ba650cd59d2bdd0a91cc2dad096558d6b05
+sha256 of the recipe's values: 923094dd455a458e6946e3dc51922b792800a3923969abdc26ec4e9889408888
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient alone
     fold projections: there is no l-infinity ball with a box after it
     roll: no operations repeat

@@ -63,7 +63,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     sources = Sources(written.terms.functions)
     parts["constants"] = "\n".join(written.terms.constants.lines())
     parts["functions"] = "\n\n\n".join(sources.functions.values())
-    parts["imports"] = _imports(sources.imports, written.runtime)
+    parts["imports"] = _imports(sources.imports | written.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
     return Compiled(recipe.name, goal, _tidy(text), history)
 

@@ -8,13 +8,14 @@ from fractions import Fraction
 
 from atentdsl.codegen.literals import LINE
 from atentdsl.codegen.names import Names
-from atentdsl.codegen.terms import Terms
+from atentdsl.codegen.terms import PREFIX, Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.plan.operations import (
     Anchor,
     Between,
     Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -52,12 +53,14 @@ class Statements:
         lines: the statements so far, indented by one level.
         terms: their constants, and the functions they call.
         runtime: the names they need from `atentdsl.runtime`.
+        imports: the lines that import what else they need.
     """
 
     def __init__(self, recipe: Recipe, plan: Plan) -> None:
         self.lines: list[str] = []
         self.terms = Terms(recipe)
         self.runtime: set[str] = set()
+        self.imports: set[str] = set()
         self._goal = plan.goal
         self._names = Names(plan)
         self._followed = _moves_whose_old_point_is_read(plan)
@@ -143,8 +146,11 @@ class Statements:
             case Load():
                 self._call_runtime("set_weights")
                 return [f"set_weights(model, {z}, rng)"]
+            case Clean(mode=mode):
+                return [self._clean(mode)]
             case Evaluate():
-                return self._evaluate(operation)
+                makes = operation.loss.holds_clean and operation.clean not in {0, "kept"}
+                return [*([self._clean(operation.mode)] if makes else []), *self._evaluate(operation)]
             case PutAside():
                 self._call_runtime("put_aside")
                 self._aside.append(name)
@@ -205,8 +211,8 @@ class Statements:
         return [f"{z} = {self._call(start.call, start.origin, None, **tensors)}", *lines]
 
     def _evaluate(self, operation: Evaluate) -> list[str]:
-        loss = self.terms.function(operation.loss.function)
-        arguments = f"model, {self._names.of(operation.at)}, y, {loss}, rng"
+        compared, loss, clean = self._loss(operation)
+        arguments = f"model, {self._names.of(operation.at)}, {compared}, {loss}, rng"
         mode = f'mode="{operation.mode}"'
         if operation.wants == "input":
             self._call_runtime("input_gradient")
@@ -221,7 +227,31 @@ class Statements:
             return [f"g, _ = {called}"] if self._aside else [f"g, part = {called}", "signal += part"]
         self._call_runtime("weight_gradient")
         mode = "" if operation.mode == "train" else f", {mode}"
-        return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode})"]
+        return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode}{clean})"]
+
+    def _clean(self, mode: str) -> str:
+        self._call_runtime("clean_logits")
+        return f'clean = clean_logits(model, x, rng, mode="{mode}")'
+
+    def _loss(self, evaluation: Evaluate) -> tuple[str, str, str]:
+        """What the loss compares the logits with, the loss with its numbers, and the clean forwards that it needs."""
+        call, path = evaluation.loss, ("objective",)
+        loss = self.terms.function(call.function)
+        prefix = PREFIX[call.family]
+        bound = [
+            f"{name}={self.terms.number(f'{prefix}{name.upper()}', value, (*path, name), None)}"
+            for name, value in call.arguments
+        ]
+        compared = "y" if "y" in call.asks else "clean"
+        if call.holds_clean:
+            bound += [f"{name}=clean" for name in call.clean if name != compared]
+        if bound:
+            self.imports.add("from functools import partial")
+            loss = f"partial({loss}, {', '.join(bound)})"
+        if call.holds_clean or not call.clean:
+            return compared, loss, ""
+        reads = f", reads={len(call.clean)}" if len(call.clean) > 1 else ""
+        return compared, loss, f", clean=x{reads}" + (f", forwards={evaluation.clean}" if evaluation.clean != 1 else "")
 
     def _added(self) -> str:
         """Whether a gradient is the signal's, which is added up, or a target's."""

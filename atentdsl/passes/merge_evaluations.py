@@ -67,6 +67,8 @@ def _pairs(operations: tuple[Operation, ...]) -> Iterator[tuple[int, str]]:
                 i,
                 f"the chain climbs {_named(one, other, 'input')}, the weights descend {_named(one, other, 'weights')}",
             )
+        elif one.loss.clean:
+            yield i, f"{one.loss.kind} reads clean logits beside the point's"
         elif one.mode != other.mode:
             yield (
                 i,

@@ -10,9 +10,11 @@ from atentdsl.passes import (
     drop_negligible,
     fold_projections,
     freeze_weights,
+    hoist_clean_branch,
     merge_evaluations,
     place,
     roll,
+    share_clean_forward,
 )
 from atentdsl.plan import Plan, verify
 from atentdsl.recipe.tables import Compile
@@ -20,6 +22,8 @@ from atentdsl.recipe.tables import Compile
 PIPELINE: tuple[ModuleType, ...] = (
     merge_evaluations,
     drop_negligible,
+    hoist_clean_branch,
+    share_clean_forward,
     freeze_weights,
     fold_projections,
     roll,

@@ -10,6 +10,7 @@ from atentdsl.plan.operations import (
     Between,
     Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -30,6 +31,7 @@ from atentdsl.plan.operations import (
     Take,
     Update,
     Worst,
+    X,
 )
 from atentdsl.plan.program import Plan
 from atentdsl.plan.values import Call, Scheduled
@@ -62,14 +64,16 @@ def _line(operation: Operation) -> str:
             return f"start     {_start(operation)}"
         case Load(sampler=name):
             return f"load      w = {name}"
+        case Clean(mode=mode):
+            return f"clean     the logits at {X} are kept, {mode} mode"
         case Evaluate(wants="input", loss=loss, mode=mode, at=at):
-            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode{_clean(operation)}"
         case Evaluate(wants="weights", loss=loss, mode=mode, at=at, coefficient=c):
-            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode{_clean(operation)}"
         case Evaluate(wants="both", loss=loss, mode=mode, at=at, coefficient=c):
             return f"evaluate  g and weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
         case Evaluate(loss=loss, mode=mode, at=at):
-            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode{_clean(operation)}"
         case PutAside(sampler=name):
             return f"aside     the gradients gathered, for the target of {name}"
         case Gather(sampler=name):
@@ -110,6 +114,14 @@ def _line(operation: Operation) -> str:
             listed = f" with c in {', '.join(map(_number, coefficients))}" if coefficients else ""
             counted = f" with k from {first}" if first is not None else ""
             return f"repeat    {count} times{listed}{counted}:"
+
+
+def _clean(evaluation: Evaluate) -> str:
+    """Where its clean logits come from, if it asks for any."""
+    if evaluation.clean == "kept":
+        return ", clean logits as kept"
+    times = f" {evaluation.clean} times" if evaluation.clean != 1 else ""
+    return f", clean logits made{times}" if evaluation.clean else ""
 
 
 def _start(start: Start) -> str:

@@ -18,6 +18,7 @@ from atentdsl.plan.operations import (
     Between,
     Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -127,6 +128,7 @@ class Interpreter:
         self.bounds: dict[str, Any] = {}  # the least and the largest coordinates, by sampler
         self.velocity: dict[str, Any] = {}
         self.losses: Any = None
+        self.clean: Any = None  # the logits at x that are kept
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
         self.shelves: dict[tuple[str, str], list[Any]] = {}
         self.aside: list[list[Any]] = []
@@ -150,6 +152,8 @@ class Interpreter:
                 self.trace.visited.append(z)
             case Load():
                 self._load(self.points[name])
+            case Clean(mode=mode):
+                self.clean = self._clean(mode)
             case Evaluate():
                 with _buffers_kept(self.model, operation.mode == "frozen"):
                     self._evaluate(operation)
@@ -202,13 +206,13 @@ class Interpreter:
                 pass  # how fast a step runs is no part of what it means
 
     def _evaluate(self, operation: Evaluate) -> None:
-        loss, mode, point = operation.loss, operation.mode, self.points[operation.at]
+        point = self.points[operation.at]
         if operation.wants == "loss":
             with torch.no_grad():
-                self.losses = self._losses(point, point, loss, mode)
+                self.losses = self._losses(point, point, operation)
             return
         z = point.detach().requires_grad_(operation.asks_input)
-        total = self._losses(z, point, loss, mode).sum()
+        total = self._losses(z, point, operation).sum()
         inputs = [z] if operation.asks_input else []
         gradients = list(torch.autograd.grad(total, [*inputs, *self._asked(operation)], allow_unused=True))
         if operation.asks_input:
@@ -273,21 +277,38 @@ class Interpreter:
             for z, kept in zip(candidates, self.shelves[name, "worst"], strict=True)
         ]
 
-    def _losses(self, z: Any, point: Any, loss: Call, mode: str) -> Any:
-        """The loss per example. A point has one dropout mask, so a second evaluation at it draws the same again."""
+    def _losses(self, z: Any, point: Any, operation: Evaluate) -> Any:
+        """The loss per example; the clean logits that it asks for are made first."""
+        loss, mode, x = operation.loss, operation.mode, self.points.get(X)
+        if operation.clean == "kept":
+            made = [self.clean]
+        elif loss.holds_clean:
+            made = [self._clean(mode) for _ in range(operation.clean)]
+        else:
+            made = [self._logits(x, x, mode) for _ in range(operation.clean)]
+        clean = {name: made[min(i, len(made) - 1)] for i, name in enumerate(loss.clean)}
+        return self._apply(loss, logits=self._logits(z, point, mode), y=self.y, **clean)
+
+    def _clean(self, mode: str) -> Any:
+        """The logits at x, constant."""
+        with torch.no_grad(), _buffers_kept(self.model, mode == "frozen"):
+            return self._logits(self.points[X], self.points[X], mode)
+
+    def _logits(self, z: Any, point: Any, mode: str) -> Any:
+        """The network at z. A point has one dropout mask, so a second evaluation at it draws the same again."""
         self.model.train(mode != "eval")
         if mode == "eval":  # draws no mask
-            return loss.function(self.model(z), self.y)
+            return self.model(z)
         now = _global_state(z)
         again = id(point) in self.masks
         if again:
             _set_global_state(z, self.masks[id(point)][1])
         else:
             self.masks[id(point)] = point, now
-        losses = loss.function(self.model(z), self.y)
+        logits = self.model(z)
         if again:
             _set_global_state(z, now)
-        return losses
+        return logits
 
     def _asked(self, operation: Evaluate) -> list[Any]:
         return self._parameters() if operation.asks_weights else []

@@ -68,6 +68,17 @@ class Load:
 
 
 @attrs.frozen
+class Clean:
+    """The network's logits at the batch's x become the clean logits that are kept, constant, for evaluations after it.
+
+    They hold as long as the weights, the batch and what the network has learned of its running statistics.
+    """
+
+    mode: Mode
+    origin: Origin = _origin()
+
+
+@attrs.frozen
 class Evaluate:
     """The network at a point, and what is asked of it there.
 
@@ -79,6 +90,8 @@ class Evaluate:
         mode: the network's mode.
         at: the register of the point: `batch.x`, or a data sampler.
         coefficient: c of the point, for `weights` and `both`; `loop` inside a `Repeat` that lists them.
+        clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
+            `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
     """
 
     wants: Wants
@@ -86,6 +99,7 @@ class Evaluate:
     mode: Mode
     at: str = X
     coefficient: Fraction | Literal["loop"] | None = None
+    clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
     origin: Origin = _origin()
 
     @property
@@ -322,6 +336,7 @@ Operation = (
     | Anchor
     | Start
     | Load
+    | Clean
     | Evaluate
     | PutAside
     | Gather

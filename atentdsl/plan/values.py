@@ -51,6 +51,19 @@ class Call:
         """The names of its function's arguments, in their order."""
         return tuple(inspect.signature(self.function).parameters)
 
+    @property
+    def clean(self) -> tuple[str, ...]:
+        """For a loss: the arguments that are logits of the clean inputs, each a forward of its own in the literal plan.
+
+        A chain's target holds them constant; an objective is differentiated in them too.
+        """
+        return self.primitive.clean
+
+    @property
+    def holds_clean(self) -> bool:
+        """Whether the clean logits are constants of the loss."""
+        return self.family == "targets"
+
 
 @attrs.frozen
 class Scheduled:

@@ -12,6 +12,7 @@ from atentdsl.plan.operations import (
     Between,
     Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -45,10 +46,10 @@ def verify(plan: Plan) -> Plan:
     """The plan itself, if it keeps every rule.
 
     Raises:
-        PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point), leaves
-            what it put aside or weights that it perturbed, hands nothing on, updates twice or never, evaluates weights
-            where they are frozen, is placed twice or late, or has a loop whose coefficients or indices do not match
-            its turns.
+        PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point, clean
+            logits of this batch at these weights), leaves what it put aside or weights that it perturbed, hands nothing
+            on, updates twice or never, evaluates weights where they are frozen, is placed twice or late, or has a loop
+            whose coefficients or indices do not match its turns.
     """
     _structure(plan.operations, frozen=False, coefficients=False, indices=False)
     flat = list(plan.flat())
@@ -83,13 +84,15 @@ class _Walk:
         self.losses = ""  # the sampler whose current point the losses belong to
         self.chosen: set[str] = set()  # samplers whose worst restart so far is known
         self.bounded: dict[str, str] = {}  # samplers that have bounds, and the anchor they are around
+        self.clean = ""  # the mode in which the clean logits were kept, while they hold
         self.handed = 0
         self.updated = False
 
     def step(self, operation: Operation) -> None:
         name = getattr(operation, "sampler", "")
         rules: dict[type, Callable[[Any, str], None]] = {
-            Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load, Evaluate: self._evaluate,
+            Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load,
+            Clean: self._clean, Evaluate: self._evaluate,
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
             Bounds: self._bounds, Between: self._between, Displace: self._displace, Clear: self._clear,
             Hold: self._hold, Worst: self._worst, Recall: self._recall, Keep: self._keep, Carry: self._carry,
@@ -108,7 +111,7 @@ class _Walk:
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
         self._forget(X)
-        self.fresh = self.losses = ""  # they belonged to the batch before
+        self.fresh = self.losses = self.clean = ""  # they belonged to the batch before
 
     def _anchor(self, operation: Anchor, name: str) -> None:
         _rule(name not in self.perturbed, "a sampler keeps one anchor")
@@ -130,12 +133,23 @@ class _Walk:
     def _load(self, operation: Load, name: str) -> None:
         self._there(name)
         self.waiting.discard(name)
-        self.fresh = self.losses = ""  # they were at other weights
+        self.fresh = self.losses = self.clean = ""  # they were at other weights
         self.displaced |= set(self.perturbed)
+
+    def _clean(self, operation: Clean, name: str) -> None:
+        self._there(X)
+        _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        self.clean = operation.mode
 
     def _evaluate(self, operation: Evaluate, name: str) -> None:
         self._there(operation.at)
         _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        if operation.loss.clean:
+            self._there(X)
+        if operation.clean == "kept":
+            _rule(self.clean == operation.mode, "clean logits are kept in this mode, at these weights and statistics")
+        if operation.mode == "train":
+            self.clean = ""  # the running statistics are others now
         if operation.asks_input:
             self.fresh = operation.at
         if operation.wants == "loss":
@@ -233,7 +247,7 @@ class _Walk:
         _rule(self.perturbed[-1:] == [name], "perturbed weights are restored, the innermost first")
         _rule((operation.how == "subtract") == self.updated, "an update keeps its weights, and loses the perturbation")
         self.waiting.discard(name)
-        self.fresh = self.losses = ""
+        self.fresh = self.losses = self.clean = ""
         self.perturbed.pop()
         self.displaced -= {name} if operation.how == "anchor" else set()
 
@@ -260,10 +274,19 @@ def _one(operation: Operation, frozen: bool, coefficients: bool, indices: bool) 
         weights = operation.asks_weights
         _rule(not (weights and frozen), "frozen weights have no gradient")
         _rule(weights == (coefficient is not None), "weight evaluations, and they alone, have a coefficient")
+        _rule(_brings_its_clean_logits(operation), "an evaluation has the clean logits that its loss asks for")
     _rule(not (frozen and isinstance(operation, _OF_WEIGHTS)), "frozen weights do not move")
     _coefficient(coefficient, coefficients)
     if getattr(operation, "index", None) == "loop":
         _rule(indices, "a loop's index stands inside a loop that counts")
+
+
+def _brings_its_clean_logits(evaluation: Evaluate) -> bool:
+    """By as many forwards as the loss reads them, or fewer but one; kept ones are constants."""
+    reads = len(evaluation.loss.clean)
+    if evaluation.clean == "kept":
+        return reads > 0 and evaluation.loss.holds_clean
+    return min(reads, 1) <= evaluation.clean <= reads
 
 
 def _coefficient(coefficient: Fraction | str | None, looped: bool) -> None:

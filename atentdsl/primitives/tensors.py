@@ -32,6 +32,12 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, y, reduction="none")
 
 
+def kl_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """KL(softmax(one) || softmax(other)) per example."""
+    one, other = torch.log_softmax(one, dim=1), torch.log_softmax(other, dim=1)
+    return (one.exp() * (one - other)).sum(dim=1)
+
+
 def unit_l1(g: Tensor) -> Tensor:
     """g with magnitudes that sum to one per example, zero where g is zero."""
     flat = g.flatten(1)

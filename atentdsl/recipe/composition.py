@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from atentdsl.primitives.primitive import Kinded
+from atentdsl.primitives.registry import primitive
 from atentdsl.recipe.merging import Written
 from atentdsl.source import Diagnostic, KeyPath
 
@@ -21,6 +22,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _fresh(whole, samplers, tables.get("data"))
     yield from _carried(whole, samplers)
     yield from _never_drawn(whole, samplers)
+    yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
@@ -84,6 +86,37 @@ def _never_drawn(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic
             message = f"`{samplers[i + 1].name}` is never drawn: what is handed on here is a displacement"
             mend = 'write `loss = "signal"` in `[sampler.target]`, and `moves` above 0'
             yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", i, "averaging", "of")).key(), help=mend)
+
+
+def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective: Any) -> Iterator[Diagnostic]:
+    """A loss that compares a point with the clean input: where they are one, it is 0 and so is its gradient."""
+    moved = any(sampler.space == "data" for sampler in samplers)
+    if objective is not None and not moved and primitive("objectives", objective.kind).clean:
+        message = f"`{objective.kind}` compares points with the clean inputs, and no sampler of data moves any"
+        mend = 'add a `[[sampler]]` of data, or write `kind = "cross_entropy"`'
+        yield Diagnostic("inconsistent", message, whole.walk_to(("objective", "kind")).at(), help=mend)
+    for i, sampler in enumerate(samplers):
+        if not sampler.moves or not primitive("targets", sampler.target.loss).clean:
+            continue
+        place = whole.walk_to(("sampler", i, "target", "loss")).at()
+        before = any(other.space == "data" for other in samplers[:i])
+        if sampler.space == "weights" and not before:
+            message = f"`{sampler.target.loss}` has no gradient in the weights at the clean inputs themselves"
+            mend = 'put a sampler of data before this one, or write `loss = "signal"`'
+            yield Diagnostic("inconsistent", message, place, help=mend)
+        elif sampler.space == "data" and not before and _starts_at_its_anchor(sampler):
+            message = f"`{sampler.target.loss}` has no gradient at the clean input, where this chain starts"
+            mend = 'start beside it: write `kind = "gaussian"` and `sd = 0.001` in `[sampler.start]`'
+            yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _starts_at_its_anchor(sampler: Any) -> bool:
+    """Whether nothing takes a first point away from the anchor: no start, no noise of the kernel."""
+    start, kernel = sampler.start, sampler.kernel
+    simpler = primitive("starts", start.kind).reduces(start.parameters())
+    still = start.kind in {"zero", "carry"} or (simpler is not None and simpler[0] == "zero")
+    drawn = primitive("kernels", kernel.kind)
+    return still and not (drawn.draws and drawn.reduces(kernel.parameters()) is None)
 
 
 def _too_many(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:

@@ -93,6 +93,8 @@ class Compile(Part):
     )
     merge_evaluations: bool = Field(True, description="one pass for both gradients at one point")
     drop_negligible: bool = Field(True, description="no weight gradient at points below the tolerance")
+    hoist_clean_branch: bool = Field(True, description="a target's clean logits once for a chain")
+    share_clean_forward: bool = Field(True, description="an objective's clean logits from one forward")
     freeze_weights: bool = Field(True, description="no weight gradient where only a point's is read")
     fold_projections: bool = Field(True, description="an l-infinity ball and the box as one clamp")
     roll: bool = Field(True, description="equal moves as a loop")

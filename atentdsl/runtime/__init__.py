@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.runtime.network import example_losses, gradients, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.network import (
+        clean_logits,
+        example_losses,
+        gradients,
+        input_gradient,
+        weight_gradient,
+        weights_frozen,
+    )
     from atentdsl.runtime.placed import as_written, place
     from atentdsl.runtime.points import carried, worse
     from atentdsl.runtime.streams import Streams
@@ -22,7 +29,14 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "network": ("example_losses", "gradients", "input_gradient", "weight_gradient", "weights_frozen"),
+    "network": (
+        "clean_logits",
+        "example_losses",
+        "gradients",
+        "input_gradient",
+        "weight_gradient",
+        "weights_frozen",
+    ),
     "placed": ("as_written", "place"),
     "points": ("carried", "worse"),
     "streams": ("Streams",),
@@ -33,6 +47,7 @@ __all__ = [
     "Streams",
     "as_written",
     "carried",
+    "clean_logits",
     "displacement_gradient",
     "example_losses",
     "gathered",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from atentdsl.runtime.streams import Streams
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 Mode = Literal["train", "eval", "frozen"]
 
 
@@ -21,8 +21,8 @@ def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Stre
     Args:
         model: maps z to logits `(batch, classes)`.
         z: the points, `(batch, *input)`.
-        y: the labels, `(batch,)`.
-        loss: logits and labels to a loss per example.
+        y: what the loss compares the logits with: the labels, `(batch,)`, or clean logits, `(batch, classes)`.
+        loss: logits and y to a loss per example.
         rng: gives a point one dropout mask.
         mode: the network's mode.
     """
@@ -32,17 +32,35 @@ def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Stre
 
 
 def weight_gradient(
-    model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float, mode: Mode = "train"
+    model: nn.Module,
+    z: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    weight: float,
+    mode: Mode = "train",
+    clean: Tensor | None = None,
+    reads: int = 1,
+    forwards: int = 1,
 ) -> Tensor:
     """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
 
     The sum itself is differentiated, and its gradient multiplied: so a point's gradients are the same bits whether the
     one in the input is asked for beside them or apart.
 
+    Args:
+        model, z, y, loss, rng, mode: as for `input_gradient`.
+        weight: of each example's loss.
+        clean: the clean inputs, for a loss that takes logits and y, and after them the logits at these inputs; they are
+            differentiated as well.
+        reads: how many clean logits the loss takes.
+        forwards: how many forwards they come from; the last serves all that are left.
+
     Returns:
         weight * (sum of losses), detached, still on the device.
     """
-    total = _losses(model, z, z.detach(), y, loss, rng, mode).sum()
+    inputs = () if clean is None else (clean,) * forwards
+    total = _losses(model, z, z.detach(), y, loss, rng, mode, inputs, reads).sum()
     asking = [p for p in model.parameters() if p.requires_grad]
     _gather(asking, torch.autograd.grad(total, asking, allow_unused=True), weight)
     return weight * total.detach()
@@ -70,6 +88,12 @@ def example_losses(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Stre
         return _losses(model, z, z, y, loss, rng, mode)
 
 
+def clean_logits(model: nn.Module, x: Tensor, rng: Streams, mode: Mode) -> Tensor:
+    """The logits at the clean inputs, `(batch, classes)`, without a gradient: one forward."""
+    with torch.no_grad():
+        return _losses(model, x, x, x, _logits_alone, rng, mode)
+
+
 @contextmanager
 def weights_frozen(model: nn.Module) -> Iterator[None]:
     """Within the block no weight asks for a gradient, so autograd saves nothing for one."""
@@ -95,12 +119,34 @@ def _gather(asking: Sequence[nn.Parameter], own: Sequence[Tensor | None], weight
         p.grad = g
 
 
-def _losses(model: nn.Module, z: Tensor, point: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
+def _logits_alone(logits: Tensor, _: Tensor) -> Tensor:
+    return logits
+
+
+def _losses(
+    model: nn.Module,
+    z: Tensor,
+    point: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    mode: Mode,
+    inputs: tuple[Tensor, ...] = (),
+    reads: int = 1,
+) -> Tensor:
     model.train(mode != "eval")
+    with _buffers_apart(model, mode == "frozen"):
+        clean = [_logits(model, x, x, rng, mode) for x in inputs]
+        clean += clean[-1:] * (reads - len(clean))
+        return loss(_logits(model, z, point, rng, mode), y, *clean)
+
+
+def _logits(model: nn.Module, z: Tensor, point: Tensor, rng: Streams, mode: Mode) -> Tensor:
+    """The network at the point, under the dropout mask of z."""
     if mode == "eval":  # draws no mask
-        return loss(model(point), y)
-    with rng.same_masks(z), _buffers_apart(model, mode == "frozen"):
-        return loss(model(point), y)
+        return cast(Tensor, model(point))
+    with rng.same_masks(z):
+        return cast(Tensor, model(point))
 
 
 @contextmanager

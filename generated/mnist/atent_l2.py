@@ -1,12 +1,14 @@
 """mnist_atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 86ba4650b7963847eecd3026ec9efee3b97c8bc702639973df91f570682b3c57
+sha256 of the recipe's values: d305815fdc870873cd86ab02dfbb7d6bf68d019d58b044dfd3658860a8e9e94a
 Cost: 85 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 200, as usually written 240.
 Passes, at a tolerance of 0.002:
     merge evaluations: 39 points are evaluated once for both gradients; 200 units, now 122
     drop negligible: 37 weight evaluations are not made, of coefficients that sum to 0.001; 122 units, now 85
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 38 evaluations ask for no weight gradient; as usually written 123 units, now 85
     fold projections: there is no l-infinity ball with a box after it
     roll: 165 operations are written as 15

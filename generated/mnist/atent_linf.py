@@ -1,12 +1,14 @@
 """mnist_atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: d40ad9801932fb5ae5926194d804200b60225ccf96ac3f2b0b9f2abc067cc8b5
+sha256 of the recipe's values: 4cb0ca258a6a94284b8f44210a1008cab5e358502a25b3db4a2e341eef3dabc3
 Cost: 165 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 400, as usually written 480.
 Passes, at a tolerance of 0.002:
     merge evaluations: 79 points are evaluated once for both gradients; 400 units, now 242
     drop negligible: 77 weight evaluations are not made, of coefficients that sum to 0.001; 242 units, now 165
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 78 evaluations ask for no weight gradient; as usually written 243 units, now 165
     fold projections: 80 times a ball and a box are one clamp
     roll: 246 operations are written as 14

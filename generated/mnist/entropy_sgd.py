@@ -1,12 +1,14 @@
 """mnist_entropy_sgd: one training step, as its recipe says.
 
 Compiled from entropy_sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 3786975104bbf454717cb4a6f2aa633bd1e4d08c3eb7804d74b589fca694a3f9
+sha256 of the recipe's values: 09a37fc135c5596d05a03259b0326cb84164ae6bd31ac767f6fc499fc79dbccc
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient alone
     fold projections: there is no l-infinity ball with a box after it
     roll: 39 operations are written as 12

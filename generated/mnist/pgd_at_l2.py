@@ -1,12 +1,14 @@
 """mnist_pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 1cd01ba0d99a1472fdf1b2c4e4daa5d50c1cef96bd5a1b6e18faa968a10c119d
+sha256 of the recipe's values: 8e3aec00b0363ad34a715226f52610189c7f18fe2fa25e568a0b504d38bf68ec
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: 40 evaluations ask for no weight gradient; as usually written 123 units, now 83
     fold projections: there is no l-infinity ball with a box after it
     roll: 167 operations are written as 12

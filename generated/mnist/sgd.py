@@ -1,12 +1,14 @@
 """mnist_sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: a2167c683f82d1cbd44fa36c702279c1b4f40475bac0f54d27f9a2fcf719b7df
+sha256 of the recipe's values: ea338f9ec719c8e30d2d13393661ee10cdbe3c412ed9eac5cc87b1b7bc15d7fb
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
     drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
     freeze weights: no evaluation asks for an input's gradient alone
     fold projections: there is no l-infinity ball with a box after it
     roll: no operations repeat

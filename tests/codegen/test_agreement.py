@@ -4,8 +4,9 @@ The interpreter and the generated text call the same functions in the same order
 loss and multiply weight gradients by c / n. So everything is asserted to the last bit: points, gradients in the points
 and in the weights, weights after the update, dropout's generator. Hence no rounding can flip a pixel under the `sign`
 drift, and the whole chain is checked rather than each move from the interpreter's points. Only the signal itself is
-compared to 1e-12. What a pass does not keep is left out of its comparison: merging updates running statistics less
-often, and dropping changes the gradient up to the tolerance (`tests/passes`).
+compared to 1e-12. What a pass does not keep is left out of its comparison, and its own tests say what it may change
+(`tests/passes`): merging updates running statistics less often, sharing adds in another order, and dropping changes
+the gradient up to the tolerance.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 
 import atentdsl
 from atentdsl.codegen import as_module, generate
-from atentdsl.passes import PIPELINE, optimised, stages, switch
+from atentdsl.passes import PIPELINE, optimised, share_clean_forward, stages, switch
 from atentdsl.plan import lower, verify
+from atentdsl.primitives import registry
 from atentdsl.recipe import shipped
 from atentdsl.recipe.tables import Compile
 from atentdsl.runtime import models
@@ -27,6 +29,14 @@ from atentdsl.testing import batch, differences, interpreted, network, recipes, 
 GOALS = ["train", "draw"]
 EXACT = Compile(tolerance=0.0)
 BATCHES = [batch(seed=1), batch(count=3, seed=2)]
+ROUNDING = [share_clean_forward]
+
+
+def to_the_bit(plan):
+    """The plan after the passes that round: the others change no bit of it."""
+    for step in ROUNDING:
+        plan = verify(step.apply(plan, EXACT))
+    return plan
 
 
 def compiled(recipe, goal="train"):
@@ -69,10 +79,12 @@ def test_each_pass_keeps_what_the_recipe_means_is_verified_and_done_at_once(reci
         alone = verify(step.apply(literal, EXACT))
         assert step.apply(alone, EXACT) == alone
         assert (alone != literal) == (step.why_not(literal, EXACT) is None)
-        if list(alone.flat()) != list(literal.flat()):
+        if step not in ROUNDING and list(alone.flat()) != list(literal.flat()):
             assert differences(means, interpreted(alone, model, BATCHES)) == []
         plan = verify(step.apply(plan, EXACT))
         assert step.apply(plan, EXACT) == plan
+    exact = to_the_bit(literal)
+    means = means if exact == literal else interpreted(exact, model, BATCHES)
     assert differences(means, interpreted(plan, model, BATCHES)) == []
 
 
@@ -97,12 +109,13 @@ def test_a_pass_that_is_switched_off_changes_nothing_and_is_said_to_be(step):
 @settings(max_examples=80)
 def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradients(recipe):
     """At tolerance 0. Without batch norm: in eval mode a chain reads running statistics, which training's evaluations
-    update on the way and drawing's do not. Without dropout where a second chain follows: training has drawn a mask at
-    the end of one.
+    update on the way and drawing's do not. Without dropout where a second chain follows, or the objective evaluates the
+    clean inputs too: training has drawn a mask that drawing has not.
     """
     checked = atentdsl.load({**recipe, "compile": {"tolerance": 0.0}})
     one_chain = sum(sampler.restarts for sampler in checked.samplers) <= 1
-    model = network(dropout=0.4 if one_chain else 0.0)
+    clean = registry.primitive("objectives", checked.objective.kind).clean
+    model = network(dropout=0.4 if one_chain and not clean else 0.0)
     if any(sampler.space == "weights" for sampler in checked.samplers):
         return  # training evaluates targets on the way, and drawing keeps the weights
     trained = run_module(compiled(checked), model, BATCHES[:1], seed=3)

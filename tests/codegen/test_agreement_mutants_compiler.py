@@ -20,6 +20,7 @@ from atentdsl.testing import differences, edited, interpreted, network
 
 SETTINGS = Compile()
 
+
 WHOLE = "self._go_on(i + 1, ONE, points, sampler.mode)"
 DRAWN_ONCE = f"""begin, again = len(self.operations), any(isinstance(o, Gather) for o in self.operations)
             {WHOLE}

@@ -12,6 +12,7 @@ from atentdsl.plan.operations import (
     Between,
     Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -74,6 +75,13 @@ LOSSES = Evaluate("loss", LOSS, "eval", "data")
 LOOPED = of(HANDED, coefficient="loop")
 COUNTED = of(MOVE, index="loop")
 OTHER = of(START, sampler="other")
+
+# Losses that read the clean logits.
+KL, TRADES = Call("targets", "kl_to_clean"), Call("objectives", "trades", (("beta", 6.0),))
+KEPT, KEPT_IN_TRAIN = Clean("eval"), Clean("train")
+TO_CLEAN = Evaluate("input", KL, "eval", "data")
+READS = of(TO_CLEAN, clean="kept")
+OUTER = Evaluate("weights", TRADES, "train", "data", Fraction(1))
 
 # A chain of weights.
 ANCHOR = Anchor("w")
@@ -202,6 +210,23 @@ GOOD = {
         *((clear("candidates"), START, hold("candidates"), hold("candidates"), LOSSES, Worst("data")) * 2),
         recall("worst", 1), HANDED, UPDATE,
     ),
+    "clean logits at every evaluation": train(TAKE, START, TO_CLEAN, MOVE, TO_CLEAN, MOVE, OUTER, UPDATE),
+    "clean logits that are kept": train(TAKE, START, KEPT, READS, MOVE, READS, MOVE, of(OUTER, clean=1), UPDATE),
+    "clean logits that are kept before the start, in a loop": train(
+        TAKE, KEPT, START, Frozen((Repeat(2, (READS, MOVE)),)), OUTER, UPDATE
+    ),
+    "clean logits that are kept through other evaluations in eval mode": train(
+        TAKE, START, KEPT, GRADIENT, MOVE, LOSSES, READS, MOVE, OUTER, UPDATE
+    ),
+    "clean logits that are kept in train mode": train(
+        TAKE, START, KEPT_IN_TRAIN, of(READS, mode="train"), MOVE, OUTER, UPDATE
+    ),
+    "clean logits that are kept again at other weights": train(
+        TAKE, START, KEPT, READS, MOVE, ANCHOR, START_W, LOAD, KEPT, READS, MOVE, OUTER, RESTORE, UPDATE
+    ),
+    "losses to the clean logits that are kept": train(
+        TAKE, START, KEPT, of(LOSSES, loss=KL, clean="kept"), of(WEIGHTS, at="data"), UPDATE
+    ),
     "a start that is carried on": train(TAKE, START, HANDED, Carry("data", X), UPDATE),
 }  # fmt: skip
 BROKEN = {
@@ -233,6 +258,28 @@ BROKEN = {
         train(TAKE, ANCHOR, *TARGET, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, of(BALL_W, after="start"), LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, DISPLACE, RESTORE, UPDATE),
+        train(KEPT, TAKE, WEIGHTS, UPDATE),
+        train(ANCHOR, START_W, LOAD, of(OUTER, at="w"), RESTORE, UPDATE),
+    ],
+    "an evaluation has the clean logits that its loss asks for": [
+        train(TAKE, START, of(GRADIENT, clean=1), MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, of(GRADIENT, clean="kept"), MOVE, HANDED, UPDATE),
+        train(TAKE, START, of(TO_CLEAN, clean=0), MOVE, HANDED, UPDATE),
+        train(TAKE, START, of(TO_CLEAN, clean=2), MOVE, HANDED, UPDATE),
+        train(TAKE, START, of(OUTER, clean=0), UPDATE),
+        train(TAKE, START, of(OUTER, clean=3), UPDATE),
+        train(TAKE, START, KEPT_IN_TRAIN, of(OUTER, clean="kept"), UPDATE),
+    ],
+    "clean logits are kept in this mode, at these weights and statistics": [
+        train(TAKE, START, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT_IN_TRAIN, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, of(READS, mode="frozen"), MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, TAKE, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, READS, MOVE, HANDED, READS, MOVE, UPDATE),
+        train(TAKE, START, KEPT, of(GRADIENT, mode="train"), READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, ANCHOR, START_W, LOAD, READS, MOVE, HANDED, RESTORE, UPDATE),
+        train(TAKE, START, ANCHOR, START_W, LOAD, KEPT, RESTORE, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, Repeat(2, (KEPT, READS, MOVE, HANDED)), READS, MOVE, UPDATE),
     ],
     "a sampler keeps one anchor": [
         train(TAKE, ANCHOR, ANCHOR, START_W, LOAD, WEIGHTS, RESTORE, RESTORE, UPDATE),
@@ -247,6 +294,7 @@ BROKEN = {
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, MOVE_W, LOAD, BALL_W, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, START, ANCHOR, START_W, GRADIENT, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, START, ANCHOR, START_W, LOSSES, LOAD, WEIGHTS, RESTORE, UPDATE),
+        train(TAKE, ANCHOR, START_W, KEPT, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, START_W, *INSIDE, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, START_W, *MOVED_V, WEIGHTS, RESTORE_V, LOAD, RESTORE, UPDATE),
     ],

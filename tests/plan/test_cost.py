@@ -15,7 +15,7 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import optimised
 from atentdsl.plan import lower, units, units_as_usually_written
-from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.operations import Clean, Evaluate
 from atentdsl.runtime import Streams
 from atentdsl.testing import batch, interpreted, recipes
 
@@ -149,9 +149,17 @@ def counted(execute, size=5):
 
 def by_kind(plan):
     """What the units are made of."""
-    asked = Counter(o.wants for o in plan.flat() if isinstance(o, Evaluate))
+    evaluations = [o for o in plan.flat() if isinstance(o, Evaluate)]
+    asked = Counter(o.wants for o in evaluations)
     of_weights = asked["weights"] + asked["both"]
-    return +Counter(forward=asked.total(), activations=asked["input"] + of_weights, weights=of_weights)
+    kept = sum(isinstance(o, Clean) for o in plan.flat())
+    made = [(o.clean, o.loss.family == "objectives") for o in evaluations if o.clean != "kept"]
+    clean, differentiated = sum(count for count, _ in made), sum(count for count, through in made if through)
+    return +Counter(
+        forward=asked.total() + kept + clean,
+        activations=asked["input"] + of_weights + differentiated,
+        weights=of_weights + differentiated,
+    )
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))

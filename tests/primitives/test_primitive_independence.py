@@ -17,8 +17,8 @@ from torch import Tensor
 from atentdsl.primitives import registry
 
 POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried"}
-CLASSIFIED = {"logits", "y"}
-NUMBERS = {"radius", "sd", "gamma", "step_size", "noise"}
+CLASSIFIED = {"logits", "y", "clean", "clean_again"}
+NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta"}
 
 
 def functions() -> Iterator[Any]:
