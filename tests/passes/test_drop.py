@@ -126,7 +126,7 @@ def difference(one, other):
 @given(recipes(), tolerances)
 @settings(max_examples=60)
 def test_the_signals_gradient_changes_by_no_more_than_is_promised(recipe, tolerance):
-    """By tolerance * (sum of c) * (the largest norm of a dropped point's gradient), for recipes of data alone and cross entropy.
+    """By tolerance * (sum of c) * (the largest norm of a dropped point's gradient), of data alone, with cross entropy.
 
     Where weights are moved, a target's gradient moves them elsewhere, and the signal is taken there.
     """
