@@ -35,7 +35,7 @@ def test_the_compiled_step_takes_five_percent_more_than_its_network_passes_at_mo
 
 
 def test_the_published_schedule_takes_more_than_twice_as_long():
-    """6K + 1 units and contiguous float32 against 2K + 5 and channels-last: 2.3 in float32, and 7 where there is AMX."""
+    """6K + 1 units in contiguous float32, against 2K + 5: 2.3 times in float32, and 7 times where there is AMX."""
     assert measured("float32")["speedup_over_authors_schedule"] >= 2.3
     if "amx_bf16" in machine.processor_flags():
         assert measured("auto")["speedup_over_authors_schedule"] >= 7
