@@ -150,6 +150,7 @@ def resume(
     from atentdsl.runtime.directory import EVALUATION, MANIFEST, RECIPE, RunDirectory
     from atentdsl.runtime.errors import CannotResume
     from atentdsl.runtime.interruption import interruptions_heeded
+    from atentdsl.runtime.policy import AS_WRITTEN
 
     with interruptions_heeded() as asked:
         directory = RunDirectory.open(Path(run))
@@ -180,7 +181,9 @@ def resume(
                 snapshot.set_aside(directory.checkpoints, snapshot.step_of(newest))
             policy = work.policy()
             entry = manifest.resumed(content["step"] if content else 0, chosen, policy, command)
-            made = {"policy": attrs.asdict(policy), **made, "resumed": [*made.get("resumed", []), entry]}
+            # A run that says nothing of it began when there was nothing to choose but the precision.
+            began = attrs.evolve(AS_WRITTEN, precision=policy.precision)
+            made = {"policy": attrs.asdict(began), **made, "resumed": [*made.get("resumed", []), entry]}
             directory.write_json(MANIFEST, made)
             saving = snapshot.Saving(checkpoint_steps, checkpoint_minutes)
         except BaseException:

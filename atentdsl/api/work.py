@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,9 +104,11 @@ class Work:
         return module
 
     def policy(self) -> Policy:
-        """What the module chooses for the network on its device."""
-        policy: Policy = self.program().placed(self.network).policy
-        return policy
+        """What the module is about to choose for the network on its device; the network is not touched."""
+        from atentdsl.runtime.policy import AS_WRITTEN, policy_of
+
+        compiled = self.recipe.compile
+        return policy_of(self.network, self.precision or compiled.precision) if compiled.place else AS_WRITTEN
 
     def digests(self) -> dict[str, str]:
         """The sha256 of each part of the images."""
@@ -169,11 +172,9 @@ class Work:
         max_steps: int | None,
         content: Mapping[str, Any] | None,
     ) -> Run:
-        import torch
-
         from atentdsl.evaluation import evaluation
         from atentdsl.runtime import checkpoint, snapshot
-        from atentdsl.runtime.directory import EVALUATION, MODULE, RECIPE
+        from atentdsl.runtime.directory import EVALUATION, MANIFEST, MODULE, RECIPE
         from atentdsl.runtime.errors import Interrupted
         from atentdsl.runtime.loop import fit
         from atentdsl.runtime.progress import make_progress
@@ -181,7 +182,17 @@ class Work:
         recipe = self.recipe
         program = self.program(str(directory.path / MODULE))
         steps = program.EPOCHS * program.REPEAT * max(1, len(self.training) // program.BATCH)
-        with make_progress(min(steps, max_steps or steps), io.StringIO() if quiet else None) as progress:
+
+        def write_policy(policy: Policy) -> None:
+            """The policy that steps run by, into the manifest: of whoever went on last, or else of the run."""
+            made = directory.manifest()
+            entry = made["resumed"][-1] if made.get("resumed") else made
+            if entry["policy"] != attrs.asdict(policy):
+                entry["policy"] = attrs.asdict(policy)
+                directory.write_json(MANIFEST, made)
+
+        shown = make_progress(min(steps, max_steps or steps), io.StringIO() if quiet else None)
+        with self._usual_order(), shown as progress:
             if content is not None:
                 progress.message(f"going on after step {content['step']:,}")
             kept = fit(
@@ -198,6 +209,7 @@ class Work:
                 identity=self.identity(directory.read_text(RECIPE)),
                 content=content,
                 asked=asked,
+                placed_as=write_policy,
             )
 
         def heed() -> None:
@@ -205,8 +217,6 @@ class Work:
                 raise Interrupted(directory.path, min(steps, max_steps or steps))
 
         checkpoint.load(self.network, kept.path, sealed=True)
-        # As whoever loads the checkpoint has it: a convolution rounds by the order of its weights in memory.
-        self.network.to(memory_format=torch.contiguous_format)
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
         trained = subjects.trained(directory.manifest())
         seed, size = recipe.header.seed, recipe.evaluate.batch
@@ -214,3 +224,16 @@ class Work:
         directory.write_json(EVALUATION, result)
         snapshot.remove_all_but_newest(directory.checkpoints)
         return Run(directory.path, recipe, self.network, result)
+
+    @contextmanager
+    def _usual_order(self) -> Iterator[None]:
+        """After the block weights are in memory as whoever loads the checkpoint has them, however it ends.
+
+        A convolution rounds by that order.
+        """
+        import torch
+
+        try:
+            yield
+        finally:
+            self.network.to(memory_format=torch.contiguous_format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from atentdsl.runtime.data import Images
 from atentdsl.runtime.directory import BEST, RunDirectory
 from atentdsl.runtime.errors import CannotResume, Diverged, Interrupted, MemoryExhausted, NotFinite, WeightsRefused
 from atentdsl.runtime.interruption import Asked
+from atentdsl.runtime.policy import Policy
 from atentdsl.runtime.program import Program
 from atentdsl.runtime.progress import Progress
 from atentdsl.runtime.running import Best, NotFiniteState, Running
@@ -63,6 +64,7 @@ def fit(
     identity: Mapping[str, str] | None = None,
     content: Mapping[str, Any] | None = None,
     asked: Asked = lambda: False,
+    placed_as: Callable[[Policy], None] = lambda policy: None,
 ) -> Kept:
     """Trains the model, in place, and keeps the best checkpoint by validation accuracy.
 
@@ -79,6 +81,7 @@ def fit(
         identity: texts that whoever goes on from a snapshot has to share.
         content: a snapshot's, to go on from.
         asked: whether to stop at the next step.
+        placed_as: told what the steps run by, before the first and whenever something of it is given up.
 
     Raises:
         Diverged: the signal or a weight is not finite; the last good checkpoint and the batch are named.
@@ -88,7 +91,10 @@ def fit(
         StorageFailed: a file cannot be written.
     """
     running = Running(program, model, training, seed)
-    run = _Fit(running, validation, watch, directory, progress, saving or Saving(), dict(identity or {}), asked)
+    shared = dict(identity or {})
+    run = _Fit(running, validation, watch, directory, progress, saving or Saving(), shared, asked, placed_as)
+    run.tell()
+    placed_as(running.placed.policy)
     run.last = min(program.EPOCHS * running.per_epoch, max_steps or math.inf)
     devices = [training.device] if training.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -122,6 +128,7 @@ class _Fit:
     saving: Saving
     identity: dict[str, str]
     asked: Asked
+    placed_as: Callable[[Policy], None]
     last: float = math.inf
     begin: float = attrs.field(factory=time.monotonic)
     published: int | None = None
@@ -161,8 +168,7 @@ class _Fit:
             if exhausted:  # looked into here, where the error's frames no longer hold what they had
                 fits = memory.fitting(running.trial, program.BATCH)
                 raise MemoryExhausted("training", program.BATCH, fits, "data.batch")
-            for text in running.placed.news():
-                self.progress.message(text)
+            self.tell()
             step = running.step
             if step == here + 1 or self.progress.due():
                 speed = (step - here) * program.BATCH / (time.monotonic() - self.begin)
@@ -171,6 +177,14 @@ class _Fit:
                 self.progress.step(step)  # counted, and not shown: the time left is estimated from it
             if self.saving.due(step):
                 self.save()
+
+    def tell(self) -> None:
+        """Says what of the policy was given up since it was last asked."""
+        news = self.running.placed.news()
+        for text in news:
+            self.progress.message(text)
+        if news:
+            self.placed_as(self.running.placed.policy)
 
     def close_epoch(self) -> None:
         """Measures the network on held-out images, and writes the epoch's line."""

@@ -54,6 +54,11 @@ class Placed:
             policy = attrs.evolve(policy, graph=self._graphed.refused is None)
         return policy
 
+    def settle(self, x: Tensor) -> None:
+        """Finds out, on two images of x `(batch, *input)`, what of the policy the network cannot do; changes no bit."""
+        if isinstance(self.network, Prepared):
+            self.network.settle(x)
+
     def step(self, batches: Batches, rng: Streams, state: dict[str, Any]) -> Tensor:
         """One outer step; its signal, on the device."""
         with flushed(self._policy.flush_subnormals):
@@ -76,7 +81,9 @@ class Placed:
         self._said = now
         found = []
         if before.channels_last and not now.channels_last:
-            found.append("channels-last is given up: the network takes the memory of its layers for contiguous")
+            assert isinstance(self.network, Prepared), "images were to be put into that order"
+            reason = str(self.network.refused).splitlines()[0]
+            found.append(f"channels-last is given up: the network fails in that order of memory ({reason})")
         if before.graph and not now.graph:
             assert self._graphed is not None, "it was to be captured"
             found.append(f"the step is not captured as a graph: {self._graphed.refused}")

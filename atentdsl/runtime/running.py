@@ -59,6 +59,7 @@ class Running:
     def __init__(self, program: Program, model: nn.Module, training: Images, seed: int) -> None:
         self.program, self.model, self.training, self.seed = program, model, training, seed
         self.placed = program.placed(model)
+        self.placed.settle(training.take(slice(2))[0])
         self.optimizer = self.placed.optimizer
         self.state: dict[str, Any] = {}
         self.batches = self._batches(0)

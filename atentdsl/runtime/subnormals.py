@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 
@@ -19,6 +18,9 @@ __all__ = ["are_flushed", "flushed"]
 SUBNORMAL = 1e-40
 # From this size on torch shares an elementwise operation out to its threads.
 PARALLEL = 1 << 20
+
+# Of each thread, which goes with it: the number of a thread that has ended is given to another.
+_own = threading.local()
 
 
 def are_flushed() -> bool:
@@ -42,7 +44,7 @@ def flushed(wanted: bool = True) -> Iterator[None]:
     if not wanted or are_flushed():
         yield
         return
-    _begin_workers(threading.get_ident(), torch.get_num_threads())
+    _begin_workers(torch.get_num_threads())
     torch.set_flush_denormal(True)
     try:
         yield
@@ -50,7 +52,9 @@ def flushed(wanted: bool = True) -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-@cache
-def _begin_workers(thread: int, workers: int) -> None:
+def _begin_workers(workers: int) -> None:
     """Once for each thread and number of workers, which are then there."""
-    torch.zeros(PARALLEL).add_(1)
+    begun: set[int] = _own.__dict__.setdefault("begun", set())
+    if workers not in begun:
+        torch.zeros(PARALLEL).add_(1)
+        begun.add(workers)

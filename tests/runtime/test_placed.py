@@ -127,6 +127,31 @@ def test_what_is_given_up_is_said_once(tmp_path, capfd):
     assert capfd.readouterr().err.count("channels-last is given up") == 1
 
 
+def test_the_manifest_says_what_ran(tmp_path):
+    """Of a network that cannot take channels-last."""
+    overrides = ["evaluate.attacks=[]", "evaluate.select='clean'"]
+    run = atentdsl.train("sgd", overrides=overrides, model=View(), out=tmp_path, max_steps=3, quiet=True, device="cpu")
+    assert manifest(run.path)["policy"]["channels_last"] is False
+
+
+def test_a_run_that_is_stopped_gives_the_model_back_in_its_usual_order(tmp_path, monkeypatch):
+    from atentdsl.runtime.running import Running
+
+    met = []
+
+    def advance(running):
+        met.extend(w.is_contiguous() for w in running.model.parameters())
+        raise Interrupted(tmp_path, 0)
+
+    monkeypatch.setattr(Running, "advance", advance)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10))
+    overrides = ["evaluate.attacks=[]", "evaluate.select='clean'"]
+    with pytest.raises(Interrupted):
+        atentdsl.train("sgd", overrides=overrides, model=model, out=tmp_path, quiet=True, device="cpu")
+    assert not all(met), "it trains in the other order"
+    assert all(w.is_contiguous() for w in model.parameters())
+
+
 MINE = ["data.batch=32", "sampler.attack.moves=2", "optimizer.epochs=1", "evaluate.attacks=['pgd-1']"]
 
 

@@ -141,6 +141,94 @@ def test_finding_out_leaves_the_network_as_it_was():
         prepared(network(), CHANNELS_LAST)(torch.rand(2, 3, 4, 4))
 
 
+class ViewInTraining(nn.Module):
+    """A branch that evaluation does not take."""
+
+    def forward(self, x):
+        return x.view(len(x), -1) if self.training else x.flatten(1)
+
+
+class Asserting(nn.Module):
+    def forward(self, x):
+        assert x.is_contiguous()
+        return x.flatten(1)
+
+
+class FlattenedBack(torch.autograd.Function):
+    """Flattens, and fails on the way back alone."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.flatten(1)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        if not x.is_contiguous():
+            raise KeyError("the memory order")
+        return gradient.reshape(x.shape)
+
+
+class Back(nn.Module):
+    def forward(self, x):
+        return FlattenedBack.apply(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("flatten", [ViewInTraining, Asserting, Back])
+def test_whatever_a_network_raises_in_that_order_alone_gives_it_up(flatten, training):
+    """In either mode, there or back, and whichever mode it is met in first: it trains as it would without."""
+    x, y = batch()
+    own = network(flatten())
+    made = prepared(own, CHANNELS_LAST).train(training)
+    exact = passes(network(flatten()).train(training), x, y)
+    assert all(torch.equal(a, b) for a, b in zip(exact, passes(made, x, y), strict=True))
+    assert not made.channels_last
+    assert own[0].weight.is_contiguous()
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        raise LookupError("in every order")
+
+
+def test_what_a_network_raises_in_every_order_gives_nothing_up():
+    made = prepared(network(Broken()), CHANNELS_LAST)
+    with pytest.raises(LookupError):
+        made(batch()[0])
+    assert made.channels_last
+
+
+class Noisy(nn.Module):
+    """Draws from the global generator in either mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = network()
+
+    def forward(self, x):
+        return self.layers(x + 0.1 * torch.randn_like(x))
+
+
+def test_finding_out_moves_no_generator():
+    """A run's first pass in a process draws what it would have drawn later on."""
+    x, _ = batch()
+    made, drawn = prepared(Noisy().eval(), CHANNELS_LAST), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append(made(x))
+    assert torch.equal(*drawn)
+
+
+def test_finding_out_leaves_no_gradient_and_no_statistics():
+    own = network()
+    before = {name: t.clone() for name, t in own.state_dict().items()}
+    prepared(own, CHANNELS_LAST).settle(batch()[0])
+    assert all(p.grad is None for p in own.parameters())
+    assert all(torch.equal(t, before[name]) for name, t in own.state_dict().items())
+
+
 def test_a_checkpoint_is_the_same_in_either_order(tmp_path):
     """The files hold numbers in their logical order, and a network keeps its own when it takes them."""
     plain, ordered = network(), network().to(memory_format=torch.channels_last)

@@ -35,6 +35,27 @@ print(kept())
 """
 
 
+# Each thread has workers of its own, and mostly the number of the one before it.
+ONE_AFTER_ANOTHER = """
+import threading
+import torch
+from atentdsl.runtime.subnormals import flushed
+
+torch.set_num_threads(2)
+
+def work():
+    with flushed():
+        torch.zeros(1 << 21).add_(1)
+    product = torch.full((1 << 21,), 1e-40) * torch.ones(())
+    print(int(product.view(torch.int32).eq(0).sum()))
+
+for _ in range(8):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+"""
+
+
 def subnormal():
     return int((torch.tensor([1e-40, 1e-40]) * 1).view(torch.int32)[0]) != 0
 
@@ -84,3 +105,8 @@ def test_in_the_worker_threads_too_wherever_they_were_begun(begun):
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     lines = done.stdout.split("\n")[:-1]
     assert lines == ["[1.0, 1.0]"] * begun + ["[0.0, 0.0]", "[1.0, 1.0]"] * 2
+
+
+def test_a_thread_with_the_number_of_one_that_has_ended_begins_its_own_workers():
+    done = subprocess.run([sys.executable, "-c", ONE_AFTER_ANOTHER], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0"] * 8
