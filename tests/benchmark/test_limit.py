@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
 
@@ -14,6 +15,7 @@ from scipy.stats import binom
 from torch import nn
 
 from atentdsl.api.benchmarking import subject
+from atentdsl.benchmark import step
 from atentdsl.benchmark.limit import limit_step, passes
 from atentdsl.benchmark.timing import in_turns, timed
 from atentdsl.codegen import generate
@@ -22,6 +24,7 @@ from atentdsl.plan.operations import Evaluate
 from atentdsl.plan.program import Plan
 from atentdsl.plan.values import Call
 from atentdsl.recipe import load
+from atentdsl.runtime.subnormals import flushed
 
 LOSS = Call("objectives", "cross_entropy")
 TRADES = ["objective.kind='trades'", "objective.beta=6.0", "sampler.attack.target.loss='kl_to_clean'"]
@@ -46,9 +49,9 @@ def test_its_passes_are_those_that_the_cost_counts(recipe, overrides, literal):
     compiled = generate(load(recipe, overrides))
     plan = compiled.stages[0].plan if literal else compiled.plan
     network = CountingNetwork()
-    step = limit_step(plan, network, *batch())
+    once = limit_step(plan, network, *batch())
     for _ in range(2):
-        step()
+        once()
         assert network.units() == units(plan)
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
 
@@ -84,8 +87,8 @@ def test_a_loss_is_called_with_its_numbers_and_the_clean_logits(monkeypatch):
 
     beta = "objective.beta={kind='piecewise', over='epochs', at=[1, 2], value=[2.5, 9.0]}"
     plan = generate(load("trades_linf", [beta, "sampler.attack.moves=1"])).plan
-    step = limit_step_of(plan, monkeypatch, watched)
-    step()
+    once = limit_step_of(plan, monkeypatch, watched)
+    once()
     (target, climbed), (objective, outer) = seen
     assert (target, objective) == ("kl_to_clean", "trades")
     assert set(climbed) == {"logits", "clean"}
@@ -169,3 +172,21 @@ def test_a_loop_by_hand_is_not_two_percent_faster():
 def test_a_limit_with_a_pass_too_many_is_noticed():
     plan = generate(load("pgd_at_linf", ["sampler.attack.moves=4"])).plan
     assert ratio_of_the_loop(plan, moves=3) < 0.98
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_nor_is_one_over_the_network_as_the_step_has_it(precision):
+    """MNIST's network, against the limit as `measured_step` times it, flushed as it is."""
+    settings = ["data.batch=64", "sampler.attack.moves=1", f"compile.precision='{precision}'"]
+    measured, clock = subject("mnist/pgd_at_linf", settings, "cpu"), time.process_time
+    own = copy.deepcopy(measured.network)
+    limit, placed = step._limit(measured, own), measured.module.placed(own)
+    loop = by_hand(placed.network, *measured.batch(), moves=1)
+
+    def flushing():
+        with flushed(placed.policy.flush_subnormals):
+            loop()
+
+    timings = in_turns({"limit": timed(limit, clock), "loop": timed(flushing, clock)}, rounds=15)
+    pairs = zip(timings.seconds["loop"], timings.seconds["limit"], strict=True)
+    assert at_most([loop / limit for loop, limit in pairs]) > 0.98
