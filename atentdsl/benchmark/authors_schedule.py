@@ -104,7 +104,8 @@ class _Schedule(Interpreter):
         if operation.wants == "input":
             point.requires_grad_()
             losses = operation.loss.function(self.model(point), self.y)
-            self.g, *_ = torch.autograd.grad(losses.sum(), [point, *self._parameters()])
+            asked = [point, *self._parameters()]
+            self.g, *_ = torch.autograd.grad(losses.sum(), asked, allow_unused=True)
         else:
             loss = operation.loss.function(self.model(point), self.y).mean()
             self.mu = (1 - self.alpha) * self.mu + self.alpha * loss

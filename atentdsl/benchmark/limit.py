@@ -5,14 +5,19 @@ loss; no draw, no move, no projection, no optimizer. What the compiled step take
 passes. For each evaluation that wants
 
     input      a forward, and the gradient in the input; no weight asks for one
+    density    the same: the losses are there beside it
     weights    a forward, and the gradient in the weights
     both       a forward, and one backward to input and weights together
     loss       a forward without a gradient
+
+and before it as many forwards at the batch as it makes for clean logits: without a gradient where they are constants
+of the loss, differentiated with it where they are not. Clean logits that are kept are one forward without a gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
@@ -20,36 +25,75 @@ import torch
 from torch import Tensor, nn
 
 from atentdsl.plan import Plan
-from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.operations import Clean, Evaluate, Operation
+from atentdsl.plan.values import Call, Scheduled
 
 __all__ = ["Pass", "limit_step", "passes"]
 
-TO_INPUT, TO_WEIGHTS = ("input", "both"), ("weights", "both")
+TO_INPUT, TO_WEIGHTS = ("input", "both", "density"), ("weights", "both")
+
+Loss = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
 
 
 @attrs.frozen
 class Pass:
-    """One evaluation of the network.
+    """One evaluation of the network, and the clean forwards it makes before.
 
     Attributes:
-        loss: logits and labels to a loss per example.
+        loss: logits, labels and clean logits to a loss per example; None keeps the logits as the clean ones.
         training: the network's mode.
         to_input, to_weights: which gradients are asked for.
+        clean: how many clean forwards it makes; None where it reads the logits that are kept.
+        constant: whether those are made without a gradient.
     """
 
-    loss: Callable[..., Any]
+    loss: Loss | None
     training: bool
-    to_input: bool
-    to_weights: bool
+    to_input: bool = False
+    to_weights: bool = False
+    clean: int | None = 0
+    constant: bool = True
 
 
 def passes(plan: Plan) -> tuple[Pass, ...]:
     """The network passes of a plan, in the order they are made."""
-    return tuple(
-        Pass(o.loss.function, o.mode != "eval", o.wants in TO_INPUT, o.wants in TO_WEIGHTS)
-        for o in plan.flat()
-        if isinstance(o, Evaluate)
-    )
+    return tuple(made for operation in plan.flat() for made in _of(operation))
+
+
+def _of(operation: Operation) -> Iterator[Pass]:
+    """The passes of one operation: here an operation that runs the network several times yields as many."""
+    match operation:
+        case Clean(mode=mode):
+            yield Pass(None, mode != "eval")
+        case Evaluate(wants=wants, loss=loss, mode=mode, clean=clean):
+            yield Pass(
+                _bound(loss),
+                mode != "eval",
+                to_input=wants in TO_INPUT,
+                to_weights=wants in TO_WEIGHTS,
+                clean=None if clean == "kept" else clean,
+                constant=loss.holds_clean,
+            )
+
+
+def _bound(call: Call) -> Loss:
+    """The loss with its numbers, those that change as in the first epoch and step; asked once and not at each pass."""
+    own = partial(call.function, **{name: _first(value) for name, value in call.arguments})
+    reads_labels, names = "y" in call.asks, call.clean
+
+    def loss(logits: Tensor, y: Tensor, clean: list[Tensor]) -> Tensor:
+        # The last clean forward serves all arguments that are left.
+        given: dict[str, Tensor] = {name: clean[min(i, len(clean) - 1)] for i, name in enumerate(names)}
+        if reads_labels:
+            given["y"] = y
+        found: Tensor = own(logits=logits, **given)
+        return found
+
+    return loss
+
+
+def _first(value: Any) -> Any:
+    return value.call.function(1, **dict(value.call.arguments)) if isinstance(value, Scheduled) else value
 
 
 def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
@@ -64,6 +108,15 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
     made = passes(plan)
     weights = [p for p in network.parameters() if p.requires_grad]
     still, leaf = x.detach(), x.detach().clone().requires_grad_()
+    kept: list[Tensor] = []
+
+    def total(one: Pass, point: Tensor) -> Tensor:
+        clean = kept
+        if one.clean is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not one.constant):
+                clean = [network(still) for _ in range(one.clean)]
+        assert one.loss is not None, "what keeps the clean logits has no loss"
+        return one.loss(network(point), y, clean).sum()
 
     def step() -> None:
         training = asking = None
@@ -72,16 +125,21 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
             if training is not one.training:
                 training = one.training
                 network.train(training)
+            if not one.to_input and not one.to_weights:
+                with torch.no_grad():
+                    if one.loss is None:
+                        kept[:] = [network(still)]
+                    else:
+                        total(one, still)
+                continue
             if asking is not one.to_weights:
                 asking = one.to_weights
                 for p in weights:
                     p.requires_grad_(asking)
-            if not one.to_input and not one.to_weights:
-                with torch.no_grad():
-                    one.loss(network(still), y)
-                continue
-            losses = one.loss(network(leaf if one.to_input else still), y)
-            torch.autograd.grad(losses.sum(), [*([leaf] if one.to_input else []), *(weights if one.to_weights else [])])
+            wanted = [*([leaf] if one.to_input else []), *(weights if one.to_weights else [])]
+            # A network may have weights that it does not use.
+            torch.autograd.grad(total(one, leaf if one.to_input else still), wanted, allow_unused=True)
+        kept.clear()
         for p in weights:
             p.requires_grad_(True)
 

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from atentdsl.benchmark.authors_schedule import applies, authors_step, authors_units
+from atentdsl.benchmark.graphed import graphed
 from atentdsl.benchmark.limit import limit_step
 from atentdsl.benchmark.memory import peak, sets_back
 from atentdsl.benchmark.subject import Subject
 from atentdsl.benchmark.timing import WARM_UP, Clock, clock_of, in_turns, timed
 from atentdsl.plan import interpret, units
 from atentdsl.runtime.streams import Streams
+from atentdsl.runtime.subnormals import flushed
 
 __all__ = ["KEYS", "KEYS_OF_AUTHORS", "measured_step", "peak_of_step"]
 
@@ -46,7 +48,9 @@ KEYS_OF_AUTHORS = ("authors_schedule_ms", "speedup_over_authors_schedule", "unit
 Step = Callable[[], Any]
 
 
-def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, warm_up: int = WARM_UP) -> dict[str, Any]:
+def measured_step(
+    subject: Subject, rounds: int, clock: Clock | None = None, warm_up: int | None = None
+) -> dict[str, Any]:
     """What one outer step takes: the keys in `KEYS`, and those in `KEYS_OF_AUTHORS` where that schedule applies.
 
     Times are medians over the rounds in ms, ratios those of the medians, memory in 10^6 bytes (see
@@ -56,9 +60,10 @@ def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, war
         subject: what is measured.
         rounds: how often each is timed.
         clock: in seconds; the device's where not given.
-        warm_up: rounds before them that do not count.
+        warm_up: rounds before them that do not count; the device's where not given.
     """
-    late = sets_back(subject.device)  # it changes how memory is allocated, and times are not to depend on that
+    # On a CPU it changes how memory is allocated, and times are not to depend on that; on a GPU what is timed is there.
+    late = subject.device.type == "cpu" and sets_back(subject.device)
     memory = None if late else peak_of_step(subject)
     weights = _weights_after(subject, FIRST)
     clock = clock or clock_of(subject.device)
@@ -69,7 +74,7 @@ def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, war
     for name, make in steps.items():
         network = copy.deepcopy(subject.network)
         contenders[name] = timed(make(subject, network), clock, _back_to(network, weights))
-    timings = in_turns(contenders, rounds, warm_up)
+    timings = in_turns(contenders, rounds, WARM_UP[subject.device.type] if warm_up is None else warm_up)
     if memory is None:
         memory = peak_of_step(subject)
     compiled = timings.median("compiled")
@@ -98,11 +103,13 @@ def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, war
     return found
 
 
-def peak_of_step(subject: Subject, steps: int = FIRST) -> int:
-    """The most bytes that the first compiled steps hold.
+def peak_of_step(subject: Subject, steps: int | None = None) -> int:
+    """The most bytes that the first compiled steps hold: `FIRST` of them, on a GPU as many as capture one.
 
     What libraries load once is not theirs: a step on two images comes before them.
     """
+    if steps is None:
+        steps = FIRST if subject.device.type == "cpu" else WARM_UP[subject.device.type]
     network = copy.deepcopy(subject.network)
     _compiled(subject, copy.deepcopy(network), images=2)()
     step = _compiled(subject, network)
@@ -132,12 +139,36 @@ def _compiled(subject: Subject, network: nn.Module, images: int | None = None) -
 
 def _literal(subject: Subject, network: nn.Module) -> Step:
     own, pair, state = subject.module.placed(network), subject.batch(), dict[str, Any]()
-    plan = subject.compiled.stages[0].plan
-    return lambda: interpret(plan, own.network, own.optimizer, itertools.repeat(pair), _streams(subject), state)
+    plan, flush = subject.compiled.stages[0].plan, own.policy.flush_subnormals
+
+    def step() -> None:
+        with flushed(flush):
+            interpret(plan, own.network, own.optimizer, itertools.repeat(pair), _streams(subject), state)
+
+    return step
 
 
 def _limit(subject: Subject, network: nn.Module) -> Step:
-    return limit_step(subject.compiled.plan, subject.module.placed(network).network, *subject.batch())
+    own = subject.module.placed(network)
+    once, flush = limit_step(subject.compiled.plan, own.network, *subject.batch()), own.policy.flush_subnormals
+    if _is_captured(subject):
+        once = graphed(once, subject.device)
+
+    def step() -> None:
+        with flushed(flush):  # a part of the step, and so timed here as there
+            once()
+
+    return step
+
+
+def _is_captured(subject: Subject) -> bool:
+    """Whether the compiled step turns out to run as a graph."""
+    own, pair, state = subject.module.placed(copy.deepcopy(subject.network)), subject.batch(), dict[str, Any]()
+    made = WARM_UP[subject.device.type] if own.policy.graph else 0
+    for _ in range(made):
+        own.step(itertools.repeat(pair), _streams(subject), state)
+    graph: bool = own.policy.graph
+    return graph
 
 
 def _authors(subject: Subject, network: nn.Module) -> Step:

@@ -17,8 +17,8 @@ import torch
 __all__ = ["WARM_UP", "Clock", "Timings", "clock_of", "in_turns", "timed"]
 
 Clock = Callable[[], float]
-WARM_UP = 2
-"""Rounds that do not count: libraries load, kernels are chosen, graphs are captured."""
+WARM_UP = {"cpu": 2, "cuda": 6}
+"""Rounds that do not count, by device: libraries load, kernels are chosen; the fourth step is captured."""
 
 
 @attrs.frozen
@@ -82,7 +82,7 @@ def timed(step: Callable[[], Any], clock: Clock, before: Callable[[], Any] = lam
     return contender
 
 
-def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = WARM_UP) -> Timings:
+def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = WARM_UP["cpu"]) -> Timings:
     """Every contender once a round; each round begins with the one after the last round's first.
 
     Args:

@@ -90,6 +90,14 @@ def test_it_costs_six_units_a_move_and_one(moves):
         assert network.units() == authors_units(recipe) == 6 * moves + 1
 
 
+def test_a_weight_that_the_network_does_not_use_is_left_alone():
+    recipe = the_recipe("atent_linf", 2, 0.3)
+    model = networks.network()
+    model[-1].register_parameter("spare", torch.nn.Parameter(torch.ones(3).double()))
+    found = gradients(recipe, published(recipe), model)
+    assert [name for name, g in found.items() if g is None] == [f"{len(model) - 1}.spare"]
+
+
 def test_batch_norm_is_updated_21_times_with_10_moves():
     recipe = the_recipe("atent_linf", 10)
     model = networks.network(batch_norm=True)

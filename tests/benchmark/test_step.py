@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 
@@ -10,14 +11,18 @@ import pytest
 import torch
 
 from atentdsl.api.benchmarking import subject
-from atentdsl.benchmark import measured_step
+from atentdsl.benchmark import measured_step, step
+from atentdsl.benchmark.graphed import graphed
 from atentdsl.benchmark.step import KEYS, KEYS_OF_AUTHORS
 from atentdsl.benchmark.subject import drawn_images
+from atentdsl.benchmark.timing import WARM_UP
 from atentdsl.cli import run
 from atentdsl.codegen import as_module, generate
 from atentdsl.plan import units
 from atentdsl.recipe import load
+from atentdsl.runtime import graph, placed
 from atentdsl.runtime.policy import policy_of
+from atentdsl.runtime.subnormals import are_flushed, flushed
 
 QUICK = ["--set", "model.name=mlp", "--rounds", "1", "--device", "cpu"]
 WANTED = {
@@ -41,7 +46,15 @@ def benched(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    ("name", "theirs"), [("sgd", False), ("atent_linf", True), ("mnist/pgd_at_l2", False), ("entropy_sgd_atent", False)]
+    ("name", "theirs"),
+    [
+        ("sgd", False),
+        ("atent_linf", True),
+        ("mnist/pgd_at_l2", False),
+        ("entropy_sgd_atent", False),
+        ("trades_linf", False),
+        ("mart", False),
+    ],
 )
 def test_the_keys_and_the_units(capsys, name, theirs):
     found = benched(capsys, name, *QUICK, "--set", "data.batch=4")
@@ -109,6 +122,44 @@ def test_a_sleep_in_the_step_is_in_the_compiled_time_and_not_in_the_limit_s():
         found = measured_step(measured, rounds=41)
         assert least < found["compiled_ms"] - found["literal_ms"] < most, found
         assert found["limit_ms"] < 2.5, found
+
+
+@pytest.mark.parametrize("flushing", [True, False])
+def test_literal_compiled_and_limit_treat_subnormals_alike(flushing, monkeypatch):
+    """As the policy says."""
+    if flushing and not can_flush():
+        pytest.skip("this processor has no such setting")
+    own = placed.policy_of
+    monkeypatch.setattr(placed, "policy_of", lambda *given: attrs.evolve(own(*given), flush_subnormals=flushing))
+    measured = subject("pgd_at_linf", ["sampler.attack.moves=1", "model.name=mlp"], "cpu")
+    for make in (step._literal, step._compiled, step._limit):
+        seen, network = [], copy.deepcopy(measured.network)
+        network.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(are_flushed()))
+        make(measured, network)()
+        assert seen
+        assert set(seen) == {flushing}, make
+        assert not are_flushed()
+
+
+def can_flush():
+    with flushed():
+        return are_flushed()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are CUDA's, and there is no GPU")
+def test_what_is_captured_computes_again_at_each_replay():
+    device = torch.device("cuda")
+    count = torch.zeros((), device=device)
+    replay = graphed(lambda: count.add_(1), device)
+    before = float(count)
+    for _ in range(3):
+        replay()
+    assert float(count) == before + 3
+
+
+def test_as_many_rounds_come_before_as_capture_a_step():
+    """Those that are made as written, the one that is captured, and one replayed."""
+    assert WARM_UP["cuda"] >= graph.WRITTEN_FIRST + 2
 
 
 def test_every_step_is_timed_on_the_same_weights():

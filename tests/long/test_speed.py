@@ -1,4 +1,8 @@
-"""How near the compiled step is to its network passes, and how far from the published schedule, on this machine."""
+"""How near the compiled step is to its network passes, and how far from the published schedule, on this machine.
+
+On two cores, as medians of steps that take turns; alone on a quiet machine, since `make test-long` runs two tests at a
+time: `pytest -m long tests/long/test_speed.py`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def measured(precision):
     name, overrides = FLAGSHIP
     made = subject(name, [*overrides, f'compile.precision="{precision}"'], device="cpu")
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # another test runs on the other core
+    torch.set_num_threads(2)
     try:
         return measured_step(made, rounds=9)
     finally:
