@@ -8,6 +8,8 @@ passes. For each evaluation that wants
     weights    a forward, and the gradient in the weights
     both       a forward, and one backward to input and weights together
     loss       a forward without a gradient
+
+and of a network that is smoothed with m draws each of these on m copies of the inputs, in one forward.
 """
 
 from __future__ import annotations
@@ -35,18 +37,26 @@ class Pass:
         loss: logits and labels to a loss per example.
         training: the network's mode.
         to_input, to_weights: which gradients are asked for.
+        copies: how many times the network sees each example.
     """
 
     loss: Callable[..., Any]
     training: bool
     to_input: bool
     to_weights: bool
+    copies: int = 1
 
 
 def passes(plan: Plan) -> tuple[Pass, ...]:
     """The network passes of a plan, in the order they are made."""
     return tuple(
-        Pass(o.loss.function, o.mode != "eval", o.wants in TO_INPUT, o.wants in TO_WEIGHTS)
+        Pass(
+            o.loss.function,
+            o.mode != "eval",
+            o.wants in TO_INPUT,
+            o.wants in TO_WEIGHTS,
+            1 if o.smoothed is None else o.smoothed.draws,
+        )
         for o in plan.flat()
         if isinstance(o, Evaluate)
     )
@@ -63,7 +73,9 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
     """
     made = passes(plan)
     weights = [p for p in network.parameters() if p.requires_grad]
-    still, leaf = x.detach(), x.detach().clone().requires_grad_()
+    inputs = {one.copies: torch.cat([x.detach()] * one.copies) for one in made}
+    leaves = {copies: still.clone().requires_grad_() for copies, still in inputs.items()}
+    labels = {copies: y.repeat(copies) for copies in inputs}
 
     def step() -> None:
         training = asking = None
@@ -76,11 +88,12 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
                 asking = one.to_weights
                 for p in weights:
                     p.requires_grad_(asking)
+            still, leaf, label = inputs[one.copies], leaves[one.copies], labels[one.copies]
             if not one.to_input and not one.to_weights:
                 with torch.no_grad():
-                    one.loss(network(still), y)
+                    one.loss(network(still), label)
                 continue
-            losses = one.loss(network(leaf if one.to_input else still), y)
+            losses = one.loss(network(leaf if one.to_input else still), label)
             torch.autograd.grad(losses.sum(), [*([leaf] if one.to_input else []), *(weights if one.to_weights else [])])
         for p in weights:
             p.requires_grad_(True)

@@ -24,6 +24,8 @@ from atentdsl.recipe import load
 LOSS = Call("objectives", "cross_entropy")
 PLANS = [
     ("sgd", []),
+    ("smoothadv", []),
+    ("pgd_at_l2", ["smoothing.sigma=0.1", "smoothing.draws=3", "smoothing.target=losses"]),
     ("pgd_at_linf", ["sampler.attack.restarts=2", "sampler.attack.averaging.over_restarts=worst"]),
     ("atent_linf", []),
     ("free_at", []),
