@@ -6,7 +6,7 @@ Cost: 27 units a step (a forward, an activation backward, weight gradients: 1 ea
       literal 39, as usually written 49.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
-    drop negligible: no coefficient is below 0.002 of their sum
+    drop negligible: no coefficients are together below 0.002 of the sum of all
     hoist clean branch: the clean logits that targets read come from 1 forward instead of 10
     share clean forward: one clean forward in 1 evaluation, 3 units less; running statistics are updated once less
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 37 units, now 27

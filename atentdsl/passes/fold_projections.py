@@ -9,7 +9,6 @@ Preserves every bit, for every x, in the box or not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import attrs
 
@@ -58,10 +57,11 @@ def _folding(plan: Plan) -> dict[str, Project]:
 
 def _always_before_a_box(plan: Plan, ball: Project) -> bool:
     flat = list(plan.flat())
-    followers = [
-        b for a, b in pairwise(flat) if isinstance(a, Project) and (a.sampler, a.call) == (ball.sampler, ball.call)
+    places = [
+        i for i, o in enumerate(flat) if isinstance(o, Project) and (o.sampler, o.call) == (ball.sampler, ball.call)
     ]
-    return all(isinstance(o, Project) and o.sampler == ball.sampler and o.call.kind == BOX for o in followers)
+    following = [flat[i + 1] if i + 1 < len(flat) else None for i in places]
+    return all(isinstance(o, Project) and o.sampler == ball.sampler and o.call.kind == BOX for o in following)
 
 
 def _folded(operations: tuple[Operation, ...], balls: Mapping[str, Project]) -> tuple[Operation, ...]:

@@ -65,6 +65,7 @@ def _chains(plan: Plan) -> list[list[int]]:
     """The evaluations, by number, that may read the same kept logits; two or more in each group."""
     groups: list[list[int]] = []
     current: dict[str, list[int]] = defaultdict(list)
+    modes: set[str] = set()
     for i, operation in enumerate(plan.operations):
         if isinstance(operation, Start):
             groups.append(current.pop(operation.sampler, []))
@@ -73,6 +74,10 @@ def _chains(plan: Plan) -> list[list[int]]:
             groups += current.values()
             current.clear()
         elif reading is not None:
+            if any(mode != reading.mode for mode in modes):  # one set of logits is kept
+                groups += current.values()
+                current.clear()
+            modes = {reading.mode}
             current[reading.at].append(i)
     return [group for group in [*groups, *current.values()] if len(group) > 1]
 

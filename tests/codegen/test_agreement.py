@@ -30,6 +30,7 @@ GOALS = ["train", "draw"]
 EXACT = Compile(tolerance=0.0)
 BATCHES = [batch(seed=1), batch(count=3, seed=2)]
 ROUNDING = [share_clean_forward]
+TO_ROUNDING = 1e-10
 
 
 def to_the_bit(plan):
@@ -71,7 +72,9 @@ def test_a_drawn_recipe_compiles_to_what_it_means(recipe, goal, dropout, batch_n
 @given(recipes(), st.sampled_from(GOALS))
 @settings(max_examples=150)
 def test_each_pass_keeps_what_the_recipe_means_is_verified_and_done_at_once(recipe, goal):
-    """Alone and after those before it, at tolerance 0. A plan of the same operations in order is the same execution."""
+    """Alone and after those before it, at tolerance 0, and in the end the compiled module against the literal plan. A
+    plan of the same operations in order is the same execution, and is not made again.
+    """
     literal = plan = lower(atentdsl.load(recipe), goal)
     model = network(dropout=0.4)
     means = interpreted(literal, model, BATCHES)
@@ -84,8 +87,14 @@ def test_each_pass_keeps_what_the_recipe_means_is_verified_and_done_at_once(reci
         plan = verify(step.apply(plan, EXACT))
         assert step.apply(plan, EXACT) == plan
     exact = to_the_bit(literal)
-    means = means if exact == literal else interpreted(exact, model, BATCHES)
-    assert differences(means, interpreted(plan, model, BATCHES)) == []
+    whole = atentdsl.load({**recipe, "compile": {"tolerance": 0.0}})
+    assert plan == optimised(literal, whole.compile)
+    if exact == literal:
+        assert differences(means, run_module(compiled(whole, goal), model, BATCHES)) == []
+    else:
+        assert differences(interpreted(exact, model, BATCHES), run_module(compiled(whole, goal), model, BATCHES)) == []
+        first = interpreted(literal, model, BATCHES[:1])
+        assert differences(first, run_module(compiled(whole, goal), model, BATCHES[:1]), TO_ROUNDING) == []
 
 
 def test_every_pass_has_a_switch_of_its_name_and_all_are_on():

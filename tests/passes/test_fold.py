@@ -45,10 +45,10 @@ def test_a_point_that_is_no_number_stays_none():
     assert between(z, *bounds_in_box(torch.zeros(1, 1), 0.1)).isnan().all()
 
 
-def with_projections(*projections, **sampler):
+def with_projections(*projections, goal="train", **sampler):
     whole = atentdsl.load("pgd_at_linf", ["sampler.attack.moves=3"]).values()
     whole["sampler"][0] |= {"projection": list(projections), **sampler}
-    return lower(atentdsl.load(whole))
+    return lower(atentdsl.load(whole), goal)
 
 
 def kinds(plan):
@@ -90,6 +90,13 @@ def test_what_is_no_ball_before_a_box_at_the_same_moments_is_left(projections):
     plan = with_projections(*projections, start={"kind": "zero"})
     assert fold_projections.apply(plan, SETTINGS) == plan
     assert "no box directly follows" in fold_projections.why_not(plan, SETTINGS)
+
+
+def test_a_ball_that_ends_the_plan_has_no_box_after_it():
+    changes = {"start": {"kind": "zero"}, "moves": 1, "averaging": {"kind": "first"}}
+    plan = with_projections(BALL, goal="draw", **changes)
+    assert isinstance(plan.operations[-1], Project)
+    assert fold_projections.apply(plan, SETTINGS) == plan
 
 
 def test_without_a_ball_or_a_box_that_is_the_reason():

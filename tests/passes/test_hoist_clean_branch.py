@@ -50,6 +50,21 @@ def test_it_keeps_every_bit_and_leaves_out_forwards_alone(recipe, goal):
     assert differences(interpreted(literal, MODEL, BATCHES), interpreted(hoisted, MODEL, BATCHES)) == []
 
 
+@pytest.mark.parametrize("modes", [("eval", "frozen"), ("frozen", "eval"), ("eval", "eval"), ("frozen", "frozen")])
+def test_chains_inside_one_another_keep_the_clean_logits_of_their_own_mode(modes):
+    """One set of logits is kept: where another mode reads its own in between, those of before are made again."""
+    whole = atentdsl.load("awp_pgd_at").values() | {"evaluate": {"select": "clean", "attacks": []}}
+    inside = {"kernel": {"step_size": 0.1}, "target": {"loss": "kl_to_clean"}, "moves": 3}
+    start = {"start": {"kind": "uniform", "radius": 0.1}}
+    of_data = [{"name": f"s{i}", "mode": mode, **inside, **start} for i, mode in enumerate(modes)]
+    of_data[0]["averaging"] = {"kind": "mean"}
+    whole["sampler"] = [*of_data, next(s for s in whole["sampler"] if s["space"] == "weights")]
+    literal = lower(atentdsl.load(whole))
+    hoisted = verify(hoist_clean_branch.apply(literal, SETTINGS))
+    assert hoisted != literal
+    assert differences(interpreted(literal, MODEL, BATCHES), interpreted(hoisted, MODEL, BATCHES)) == []
+
+
 def trades(*overrides):
     return lower(atentdsl.load("trades_linf", ["sampler.attack.moves=3", *overrides]))
 

@@ -1,4 +1,8 @@
-"""Units, against the table of the semantics and against the matrix products that torch really runs."""
+"""Units, against the table of the semantics and against the matrix products that torch really runs.
+
+The table's rows of losses that read clean logits are in `test_clean_logits.py`, the published schedule's in
+`tests/benchmark/test_authors_schedule.py`.
+"""
 
 from __future__ import annotations
 
@@ -69,10 +73,16 @@ class TestMerged:
 
 @pytest.mark.parametrize("K", MOVES)
 def test_what_cannot_be_merged_costs_three_a_point(K):  # noqa: N803
-    """A chain in eval mode, a signal in train mode: 2K + 3W."""
-    moves = [f"sampler.attack.moves={K}", 'sampler.attack.mode="eval"']
-    assert cost("atent_linf", *moves) == 2 * K + 3 * min(K, 3)
-    assert cost("atent_linf", *moves, "compile.tolerance=0.0") == 5 * K
+    """A chain on frozen statistics or in eval mode, a signal in train mode: 2K + 3W.
+
+    W is three at the default tolerance on frozen statistics, and all K in eval mode, which reads the running statistics
+    that each evaluation of the signal updates.
+    """
+    moves = f"sampler.attack.moves={K}"
+    frozen, in_eval = ('sampler.attack.mode="frozen"', 'sampler.attack.mode="eval"')
+    assert cost("atent_linf", moves, frozen) == 2 * K + 3 * min(K, 3)
+    assert cost("atent_linf", moves, frozen, "compile.tolerance=0.0") == 5 * K
+    assert cost("atent_linf", moves, in_eval) == 5 * K
 
 
 @pytest.mark.parametrize("K", MOVES)
