@@ -6,7 +6,7 @@ Cost: 46 units a step (a forward, an activation backward, weight gradients: 1 ea
       literal 46, as usually written 66.
 Passes, at a tolerance of 0.002:
     merge evaluations: no point is asked for both its gradients, one after the other
-    drop negligible: no coefficient is below 0.002 of their sum
+    drop negligible: no coefficients are together below 0.002 of the sum of all
     hoist clean branch: no target reads the clean logits
     share clean forward: no objective reads the clean logits twice
     freeze weights: 10 evaluations ask for no weight gradient; as usually written 66 units, now 46

@@ -103,7 +103,7 @@ def test_and_not_where_each_evaluation_draws_its_own():
 
 def test_a_dropped_evaluation_leaves_its_draws_to_the_stream():
     everywhere = 'sampler.attack.averaging={ kind = "exponential", alpha = 0.9 }'
-    plan = literal(everywhere, EVALUATION, "sampler.attack.moves=5")
+    plan = literal(everywhere, EVALUATION, TRAIN, "sampler.attack.moves=5")
     dropped = verify(drop_negligible.apply(plan, Compile(tolerance=2e-3)))
     noises = [sum(isinstance(o, Noise) for o in p.flat()) for p in (plan, dropped)]
     assert noises == [10, 10]
