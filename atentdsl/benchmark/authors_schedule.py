@@ -37,7 +37,7 @@ def applies(recipe: Recipe) -> bool:
     >>> applies(load("atent_linf")), applies(load("pgd_at_linf"))
     (True, False)
     """
-    if len(recipe.samplers) != 1:
+    if len(recipe.samplers) != 1 or recipe.smoothing is not None:
         return False
     sampler: Any = recipe.samplers[0]
     return bool(

@@ -12,6 +12,7 @@ passes. For each evaluation that wants
 
 and before it as many forwards at the batch as it makes for clean logits: without a gradient where they are constants
 of the loss, differentiated with it where they are not. Clean logits that are kept are one forward without a gradient.
+Of a network that is smoothed with m draws each of these is made on m copies of the inputs, in one forward.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from atentdsl.plan import Plan
 from atentdsl.plan.operations import Clean, Evaluate, Operation
-from atentdsl.plan.values import Call, Scheduled
+from atentdsl.plan.values import Call, Scheduled, Smoothed
 
 __all__ = ["Pass", "limit_step", "passes"]
 
@@ -45,6 +46,7 @@ class Pass:
         to_input, to_weights: which gradients are asked for.
         clean: how many clean forwards it makes; None where it reads the logits that are kept.
         constant: whether those are made without a gradient.
+        copies: how many times the network sees each example.
     """
 
     loss: Loss | None
@@ -53,6 +55,7 @@ class Pass:
     to_weights: bool = False
     clean: int | None = 0
     constant: bool = True
+    copies: int = 1
 
 
 def passes(plan: Plan) -> tuple[Pass, ...]:
@@ -61,11 +64,11 @@ def passes(plan: Plan) -> tuple[Pass, ...]:
 
 
 def _of(operation: Operation) -> Iterator[Pass]:
-    """The passes of one operation: here an operation that runs the network several times yields as many."""
+    """The passes of one operation."""
     match operation:
-        case Clean(mode=mode):
-            yield Pass(None, mode != "eval")
-        case Evaluate(wants=wants, loss=loss, mode=mode, clean=clean):
+        case Clean(mode=mode, smoothed=smoothed):
+            yield Pass(None, mode != "eval", copies=_copies(smoothed))
+        case Evaluate(wants=wants, loss=loss, mode=mode, clean=clean, smoothed=smoothed):
             yield Pass(
                 _bound(loss),
                 mode != "eval",
@@ -73,7 +76,12 @@ def _of(operation: Operation) -> Iterator[Pass]:
                 to_weights=wants in TO_WEIGHTS,
                 clean=None if clean == "kept" else clean,
                 constant=loss.holds_clean,
+                copies=_copies(smoothed),
             )
+
+
+def _copies(smoothed: Smoothed | None) -> int:
+    return 1 if smoothed is None else smoothed.draws
 
 
 def _bound(call: Call) -> Loss:
@@ -107,16 +115,18 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
     """
     made = passes(plan)
     weights = [p for p in network.parameters() if p.requires_grad]
-    still, leaf = x.detach(), x.detach().clone().requires_grad_()
+    inputs = {one.copies: torch.cat([x.detach()] * one.copies) for one in made}
+    leaves = {copies: still.clone().requires_grad_() for copies, still in inputs.items()}
+    labels = {copies: y.repeat(copies) for copies in inputs}
     kept: list[Tensor] = []
 
     def total(one: Pass, point: Tensor) -> Tensor:
         clean = kept
         if one.clean is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not one.constant):
-                clean = [network(still) for _ in range(one.clean)]
+                clean = [network(inputs[one.copies]) for _ in range(one.clean)]
         assert one.loss is not None, "what keeps the clean logits has no loss"
-        return one.loss(network(point), y, clean).sum()
+        return one.loss(network(point), labels[one.copies], clean).sum()
 
     def step() -> None:
         training = asking = None
@@ -125,6 +135,7 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
             if training is not one.training:
                 training = one.training
                 network.train(training)
+            still, leaf = inputs[one.copies], leaves[one.copies]
             if not one.to_input and not one.to_weights:
                 with torch.no_grad():
                     if one.loss is None:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+from atentdsl.codegen import smoothing
 from atentdsl.codegen.literals import LINE
 from atentdsl.codegen.names import Names
 from atentdsl.codegen.terms import PREFIX, Terms
@@ -25,6 +26,7 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
+    Noise,
     Operation,
     Place,
     Project,
@@ -146,11 +148,14 @@ class Statements:
             case Load():
                 self._call_runtime("set_weights")
                 return [f"set_weights(model, {z}, rng)"]
-            case Clean(mode=mode):
-                return [self._clean(mode)]
+            case Noise():
+                self._call_runtime("smoothing_noise")
+                return [smoothing.drawn(operation, self.terms)]
+            case Clean():
+                return [self._clean(operation)]
             case Evaluate():
                 makes = operation.loss.holds_clean and operation.clean not in {0, "kept"}
-                return [*([self._clean(operation.mode)] if makes else []), *self._evaluate(operation)]
+                return [*([self._clean(operation)] if makes else []), *self._evaluate(operation)]
             case PutAside():
                 self._call_runtime("put_aside")
                 self._aside.append(name)
@@ -213,7 +218,8 @@ class Statements:
     def _evaluate(self, operation: Evaluate) -> list[str]:
         compared, loss, clean = self._loss(operation)
         arguments = f"model, {self._names.of(operation.at)}, {compared}, {loss}, rng"
-        mode = f'mode="{operation.mode}"'
+        told = smoothing.told(operation)
+        mode = f'mode="{operation.mode}"{told}'
         if operation.wants == "input":
             self._call_runtime("input_gradient")
             return [f"g = input_gradient({arguments}, {mode})"]
@@ -226,12 +232,12 @@ class Statements:
             called = f"gradients({arguments}, weight={weight}, {mode})"
             return [f"g, _ = {called}"] if self._aside else [f"g, part = {called}", "signal += part"]
         self._call_runtime("weight_gradient")
-        mode = "" if operation.mode == "train" else f", {mode}"
+        mode = told if operation.mode == "train" else f", {mode}"
         return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode}{clean})"]
 
-    def _clean(self, mode: str) -> str:
+    def _clean(self, operation: Evaluate | Clean) -> str:
         self._call_runtime("clean_logits")
-        return f'clean = clean_logits(model, x, rng, mode="{mode}")'
+        return f'clean = clean_logits(model, x, rng, mode="{operation.mode}"{smoothing.told(operation)})'
 
     def _loss(self, evaluation: Evaluate) -> tuple[str, str, str]:
         """What the loss compares the logits with, the loss with its numbers, and the clean forwards that it needs."""

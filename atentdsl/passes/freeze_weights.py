@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from atentdsl.plan.cost import units, units_as_usually_written
-from atentdsl.plan.operations import Between, Bounds, Evaluate, Frozen, Move, Operation, Project
+from atentdsl.plan.operations import Between, Bounds, Evaluate, Frozen, Move, Noise, Operation, Project
 from atentdsl.plan.program import Plan
 from atentdsl.recipe.tables import Compile
 
@@ -48,14 +48,21 @@ def _of_data(operation: Operation) -> bool:
     moves = isinstance(operation, Move | Project) and operation.space == "data"
     return (
         moves
-        or isinstance(operation, Bounds | Between)
+        or isinstance(operation, Bounds | Between | Noise)
         or (isinstance(operation, Evaluate) and operation.wants == "input")
     )
 
 
 def _region(run: list[Operation]) -> list[Operation]:
-    """The run with everything from its first evaluation on inside a region."""
+    """The run with everything from its first evaluation on inside a region, with the noise that is drawn for it.
+
+    Noise at its end is drawn for what comes after.
+    """
     first = next((i for i, operation in enumerate(run) if isinstance(operation, Evaluate)), None)
     if first is None:
         return run
-    return [*run[:first], Frozen(tuple(run[first:]), origin=run[first].origin)]
+    first -= first > 0 and isinstance(run[first - 1], Noise)
+    end = len(run)
+    while isinstance(run[end - 1], Noise):
+        end -= 1
+    return [*run[:first], Frozen(tuple(run[first:end]), origin=run[first].origin), *run[end:]]

@@ -1,24 +1,25 @@
 """Hoist clean branch: a target's clean logits p(x) are computed once for the chain, and each move reads them.
 
-Legal where they are constants, as in every target, and would come out the same again: same weights, same batch, in eval
-or frozen mode (a point has one dropout mask), and no evaluation in train mode in between, for that would move the
-running statistics which eval mode reads. Preserves every bit. In train mode each forward of x counts in the running
-statistics, so none is left out there.
+Legal where they are constants, as in every target, and would come out the same again: same weights, same batch, same
+noise of a smoothing, in eval or frozen mode (a point has one dropout mask), and no evaluation in train mode in between,
+for that would move the running statistics which eval mode reads. Preserves every bit. In train mode each forward of x
+counts in the running statistics, so none is left out there.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
 import attrs
 
-from atentdsl.plan.operations import Clean, Evaluate, Load, Operation, PutAside, Restore, Start, Take
+from atentdsl.plan.operations import Clean, Evaluate, Load, Noise, Operation, PutAside, Restore, Start, Take
 from atentdsl.plan.program import Plan
 from atentdsl.plan.values import Origin
 from atentdsl.recipe.tables import Compile
 
 NAME = "hoist clean branch"
-_OTHER_LOGITS = Take | Load | Restore | PutAside
+_OTHER_LOGITS = Take | Noise | Load | Restore | PutAside
 
 
 def apply(plan: Plan, settings: Compile) -> Plan:
@@ -31,7 +32,7 @@ def apply(plan: Plan, settings: Compile) -> Plan:
         evaluation = _reads(operation) if i in reading else None
         if evaluation is not None and i in first:
             origin = Origin(evaluation.origin.path, "the clean logits, once for the chain")
-            result.append(Clean(evaluation.mode, origin=origin))
+            result.append(Clean(evaluation.mode, evaluation.smoothed, origin=origin))
         result.append(operation if evaluation is None else attrs.evolve(evaluation, clean="kept"))
     return attrs.evolve(plan, operations=tuple(result))
 
@@ -45,6 +46,8 @@ def why_not(plan: Plan, settings: Compile) -> str | None:
         return "no target reads the clean logits"
     if all(evaluation.mode == "train" for evaluation in reading):
         return "the chain runs in train mode, where each clean forward updates the running statistics"
+    if any(isinstance(a, Noise) and _reads(b) for a, b in pairwise(plan.operations)):
+        return "each evaluation draws smoothing noise of its own, and its clean logits are made with it"
     return "no two evaluations of a chain read the same clean logits"
 
 

@@ -2,7 +2,8 @@
 
     units at the point: 3 instead of 5
 
-Legal where the two ask for the gradient of the same loss, at the same weights, in the same mode. Preserves every bit of
+Legal where the two ask for the gradient of the same loss, at the same weights, in the same mode, and of a network that
+is smoothed alike, with the same noise. Preserves every bit of
 points and gradients: the summed loss is differentiated, and only weight gradients are multiplied by c / n. In train
 mode batch norm's running statistics are updated once less at each merged point; where a later evaluation of the step
 reads them, in eval mode, the two are left apart.
@@ -16,7 +17,7 @@ from itertools import pairwise
 import attrs
 
 from atentdsl.plan.cost import units
-from atentdsl.plan.operations import Evaluate, Operation
+from atentdsl.plan.operations import Evaluate, Noise, Operation
 from atentdsl.plan.program import Plan, flatten
 from atentdsl.plan.values import Call
 from atentdsl.recipe.tables import Compile
@@ -58,17 +59,27 @@ def _pairs(operations: tuple[Operation, ...]) -> Iterator[tuple[int, str]]:
     """
     last_in_eval = max((i for i, operation in enumerate(operations) if _in_eval(operation)), default=-1)
     for i, (one, other) in enumerate(pairwise(operations)):
+        redrawn = isinstance(other, Noise)
+        other = operations[i + 2] if redrawn and i + 2 < len(operations) else other
         if not (isinstance(one, Evaluate) and isinstance(other, Evaluate) and one.at == other.at):
             continue
         if {one.wants, other.wants} != {"input", "weights"}:
             continue
-        if not _same(one.loss, other.loss):
+        if redrawn:
+            yield i, "each evaluation draws smoothing noise of its own"
+        elif not _same(one.loss, other.loss):
             yield (
                 i,
                 f"the chain climbs {_named(one, other, 'input')}, the weights descend {_named(one, other, 'weights')}",
             )
         elif one.loss.clean:
             yield i, f"{one.loss.kind} reads clean logits beside the point's"
+        elif one.smoothed != other.smoothed:
+            yield (
+                i,
+                f"the chain averages {_average(one, other, 'input')} over the smoothing's noise, "
+                f"the signal {_average(one, other, 'weights')}",
+            )
         elif one.mode != other.mode:
             yield (
                 i,
@@ -99,6 +110,11 @@ def _merged(one: Operation, other: Operation) -> Evaluate:
 
 def _named(one: Evaluate, other: Evaluate, wants: str) -> str:
     return (one if one.wants == wants else other).loss.kind
+
+
+def _average(one: Evaluate, other: Evaluate, wants: str) -> str:
+    smoothed = (one if one.wants == wants else other).smoothed
+    return "nothing" if smoothed is None else smoothed.average
 
 
 def _mode(one: Evaluate, other: Evaluate, wants: str) -> str:

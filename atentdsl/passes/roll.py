@@ -17,6 +17,7 @@ from atentdsl.plan.operations import (
     Clear,
     Evaluate,
     Frozen,
+    Noise,
     Operation,
     PutAside,
     Recall,
@@ -58,14 +59,18 @@ def _rolled(operations: Sequence[Operation]) -> list[Operation]:
     result: list[Operation] = []
     i = 0
     while i < len(operations):
-        length, count = _repetition(shapes, i) if _begins_a_turn(operations[i]) else (1, 1)
+        length, count = _repetition(shapes, i) if _begins_a_turn(operations, i) else (1, 1)
         loop = _loop(operations[i : i + length * count], length, count) if count > 1 else None
         result.append(loop or _inside(operations[i]))
         i += length * count if loop else 1
     return result
 
 
-def _begins_a_turn(operation: Operation) -> bool:
+def _begins_a_turn(operations: Sequence[Operation], i: int) -> bool:
+    operation = operations[i]
+    if isinstance(operation, Noise) and i + 1 < len(operations):
+        operation = operations[i + 1]  # drawn for this evaluation
+        return isinstance(operation, Evaluate) and operation.asks_input
     if isinstance(operation, Evaluate):
         return operation.asks_input
     return isinstance(operation, Frozen | PutAside | Recall | Start | Take | Clear)

@@ -18,20 +18,27 @@ def units(plan: Plan) -> int:
     """Network passes of one step: an input evaluation 2, a weight evaluation 3, both at one point 3, losses alone 1.
 
     Autograd is asked for the input's gradient alone, so an input evaluation costs 2 whether or not weights are frozen.
-    Each clean forward costs 1 where its logits are constants, and 3 where an objective is differentiated in them.
+    Each clean forward costs 1 where its logits are constants, and 3 where an objective is differentiated in them. Where
+    the network is smoothed everything is multiplied by the number of copies.
     """
     evaluations = [operation for operation in plan.flat() if isinstance(operation, Evaluate)]
-    return sum(UNITS[operation.wants] for operation in evaluations) + _clean(plan)
+    return sum(_copies(operation) * UNITS[operation.wants] for operation in evaluations) + _clean(plan)
 
 
 def units_as_usually_written(plan: Plan) -> int:
     """The same with `loss.backward()` at every gradient, which computes weight gradients that nobody reads."""
-    evaluations = [operation.wants for operation in plan.flat() if isinstance(operation, Evaluate)]
-    return sum(UNITS["loss" if wants == "loss" else "weights"] for wants in evaluations) + _clean(plan)
+    evaluations = [operation for operation in plan.flat() if isinstance(operation, Evaluate)]
+    return sum(_copies(o) * UNITS["loss" if o.wants == "loss" else "weights"] for o in evaluations) + _clean(plan)
 
 
 def _clean(plan: Plan) -> int:
     """What the plan's clean forwards cost."""
-    kept = sum(isinstance(operation, Clean) for operation in plan.flat())
+    kept = sum(_copies(operation) * FORWARD for operation in plan.flat() if isinstance(operation, Clean))
     made = [o for o in plan.flat() if isinstance(o, Evaluate) and isinstance(o.clean, int)]
-    return kept * FORWARD + sum(int(o.clean) * (FORWARD if o.loss.holds_clean else UNITS[o.wants]) for o in made)
+    each = ((o, FORWARD if o.loss.holds_clean else UNITS[o.wants]) for o in made)
+    return kept + sum(_copies(o) * int(o.clean) * cost for o, cost in each)
+
+
+def _copies(operation: Evaluate | Clean) -> int:
+    """How many times the network sees each example there."""
+    return 1 if operation.smoothed is None else operation.smoothed.draws

@@ -20,6 +20,7 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
+    Noise,
     Operation,
     Place,
     Project,
@@ -64,16 +65,19 @@ def _line(operation: Operation) -> str:
             return f"start     {_start(operation)}"
         case Load(sampler=name):
             return f"load      w = {name}"
+        case Noise(sigma=sigma, draws=draws, stream=stream):
+            return f"noise     {draws} times {_value(sigma)} * xi, from {stream}"
         case Clean(mode=mode):
-            return f"clean     the logits at {X} are kept, {mode} mode"
+            return f"clean     the logits at {X} are kept, {mode} mode{_smoothed(operation)}"
         case Evaluate(wants="input", loss=loss, mode=mode, at=at):
-            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode{_clean(operation)}"
+            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode{_seen(operation)}"
         case Evaluate(wants="weights", loss=loss, mode=mode, at=at, coefficient=c):
-            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode{_clean(operation)}"
+            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode{_seen(operation)}"
         case Evaluate(wants="both", loss=loss, mode=mode, at=at, coefficient=c):
-            return f"evaluate  g and weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
+            both = f"g and weight gradient of {_number(c)} * {loss.kind}"
+            return f"evaluate  {both} at {at}, {mode} mode{_seen(operation)}"
         case Evaluate(loss=loss, mode=mode, at=at):
-            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode{_clean(operation)}"
+            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode{_seen(operation)}"
         case PutAside(sampler=name):
             return f"aside     the gradients gathered, for the target of {name}"
         case Gather(sampler=name):
@@ -114,6 +118,16 @@ def _line(operation: Operation) -> str:
             listed = f" with c in {', '.join(map(_number, coefficients))}" if coefficients else ""
             counted = f" with k from {first}" if first is not None else ""
             return f"repeat    {count} times{listed}{counted}:"
+
+
+def _seen(evaluation: Evaluate) -> str:
+    """What else an evaluation sees beside the point itself."""
+    return _clean(evaluation) + _smoothed(evaluation)
+
+
+def _smoothed(operation: Evaluate | Clean) -> str:
+    smoothed = operation.smoothed
+    return "" if smoothed is None else f", {smoothed.average} averaged over {smoothed.draws} noisy copies"
 
 
 def _clean(evaluation: Evaluate) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -27,6 +28,7 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
+    Noise,
     Operation,
     Place,
     Project,
@@ -40,7 +42,8 @@ from atentdsl.plan.operations import (
     X,
 )
 from atentdsl.plan.program import Plan
-from atentdsl.plan.values import Call, Scheduled
+from atentdsl.plan.smoothing import copies, mean_losses, mean_probabilities
+from atentdsl.plan.values import Call, Scheduled, Smoothed
 from atentdsl.primitives.kernel import accumulated, look_ahead
 from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
 
@@ -129,6 +132,7 @@ class Interpreter:
         self.velocity: dict[str, Any] = {}
         self.losses: Any = None
         self.clean: Any = None  # the logits at x that are kept
+        self.noise: list[Any] = []  # the smoothing's, one of x's shape for each draw
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
         self.shelves: dict[tuple[str, str], list[Any]] = {}
         self.aside: list[list[Any]] = []
@@ -152,8 +156,11 @@ class Interpreter:
                 self.trace.visited.append(z)
             case Load():
                 self._load(self.points[name])
-            case Clean(mode=mode):
-                self.clean = self._clean(mode)
+            case Noise(sigma=sigma, draws=draws, stream=stream):
+                sd, x = self._number(sigma), self.points[X]
+                self.noise = [sd * self.rng.normal(stream, x) for _ in range(draws)]
+            case Clean(mode=mode, smoothed=smoothed):
+                self.clean = self._clean(mode, smoothed)
             case Evaluate():
                 with _buffers_kept(self.model, operation.mode == "frozen"):
                     self._evaluate(operation)
@@ -279,20 +286,31 @@ class Interpreter:
 
     def _losses(self, z: Any, point: Any, operation: Evaluate) -> Any:
         """The loss per example; the clean logits that it asks for are made first."""
-        loss, mode, x = operation.loss, operation.mode, self.points.get(X)
+        loss, mode, smoothed, x = operation.loss, operation.mode, operation.smoothed, self.points.get(X)
         if operation.clean == "kept":
             made = [self.clean]
         elif loss.holds_clean:
-            made = [self._clean(mode) for _ in range(operation.clean)]
+            made = [self._clean(mode, smoothed) for _ in range(operation.clean)]
         else:
-            made = [self._logits(x, x, mode) for _ in range(operation.clean)]
+            made = [self._smoothed(x, x, mode, smoothed) for _ in range(operation.clean)]
         clean = {name: made[min(i, len(made) - 1)] for i, name in enumerate(loss.clean)}
-        return self._apply(loss, logits=self._logits(z, point, mode), y=self.y, **clean)
+        logits = self._smoothed(z, point, mode, smoothed)
+        if smoothed is None or smoothed.average == "probabilities":
+            return self._apply(loss, logits=logits, y=self.y, **clean)
+        apply = partial(self._apply, loss)
+        return mean_losses(apply, smoothed.draws, logits=logits, y=self.y.repeat(smoothed.draws), **clean)
 
-    def _clean(self, mode: str) -> Any:
+    def _clean(self, mode: str, smoothed: Smoothed | None) -> Any:
         """The logits at x, constant."""
         with torch.no_grad(), _buffers_kept(self.model, mode == "frozen"):
-            return self._logits(self.points[X], self.points[X], mode)
+            return self._smoothed(self.points[X], self.points[X], mode, smoothed)
+
+    def _smoothed(self, z: Any, point: Any, mode: str, smoothed: Smoothed | None) -> Any:
+        """The logits at z; of all its copies, or of their mean probabilities, where the network is smoothed."""
+        if smoothed is None:
+            return self._logits(z, point, mode)
+        logits = self._logits(copies(z, self.noise), point, mode)
+        return mean_probabilities(logits, smoothed.draws) if smoothed.average == "probabilities" else logits
 
     def _logits(self, z: Any, point: Any, mode: str) -> Any:
         """The network at z. A point has one dropout mask, so a second evaluation at it draws the same again."""

@@ -4,7 +4,8 @@ Samplers nest, the outermost first. Around data: for each move Evaluate the inpu
 point that carries weight goes on to the next sampler, and after the last one to Evaluate the weights' gradient. Around
 weights: all points handed on so far are evaluated at w'^k, later samplers drawn afresh, for the target's gradient; then
 Move, Project, Load; each w'^k that carries weight goes on likewise, or hands on its displacement. Update ends it. A
-point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing.
+point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing. The noise of a smoothing is drawn after
+each Take, or before each Evaluate.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from atentdsl.plan.operations import (
 )
 from atentdsl.plan.paper import citations
 from atentdsl.plan.program import Goal, Plan
+from atentdsl.plan.smoothing import Smoothing
 from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
 from atentdsl.recipe import Recipe
@@ -88,6 +90,7 @@ class _Lowering:
         self.operations: list[Operation] = []
         self._goal, self._epochs = goal, optimizer.epochs
         self._samplers: list[Any] = list(recipe.samplers)
+        self._smoothing = Smoothing(recipe.smoothing, self._lengths(None))
         self._objective = call("objectives", recipe.objective, self._lengths(None))
         self._papers = [citations(sampler) for sampler in self._samplers] or [citations(None)]
         self._aside = 0  # how many targets' gradients are being gathered
@@ -339,7 +342,8 @@ class _Lowering:
         return Origin(("sampler", i), says)
 
     def _add(self, operation: Operation) -> None:
-        self.operations.append(operation)
+        signal = isinstance(operation, Evaluate) and operation.asks_weights and not self._aside
+        self.operations += self._smoothing.around(operation, signal)
 
 
 def _ends_in_its_point(sampler: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import attrs
 
-from atentdsl.plan.values import Call, Origin, Scheduled
+from atentdsl.plan.values import Call, Origin, Scheduled, Smoothed
 
 Space = Literal["data", "weights"]
 Mode = Literal["train", "eval", "frozen"]
@@ -68,13 +68,25 @@ class Load:
 
 
 @attrs.frozen
+class Noise:
+    """The smoothing's noise is drawn: `draws` times sigma * xi of x's shape, for the evaluations up to the next one."""
+
+    sigma: float | Scheduled
+    draws: int
+    stream: str = "smoothing.noise"
+    origin: Origin = _origin()
+
+
+@attrs.frozen
 class Clean:
     """The network's logits at the batch's x become the clean logits that are kept, constant, for evaluations after it.
 
-    They hold as long as the weights, the batch and what the network has learned of its running statistics.
+    They hold as long as the weights, the batch, the smoothing's noise and what the network has learned of its running
+    statistics. Smoothed by probabilities they are one row an example, by losses one a copy.
     """
 
     mode: Mode
+    smoothed: Smoothed | None = None
     origin: Origin = _origin()
 
 
@@ -92,6 +104,7 @@ class Evaluate:
         coefficient: c of the point, for `weights` and `both`; `loop` inside a `Repeat` that lists them.
         clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
             `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
+        smoothed: how the network is smoothed, at x as at the point and with the same noise; None where it is not.
     """
 
     wants: Wants
@@ -100,6 +113,7 @@ class Evaluate:
     at: str = X
     coefficient: Fraction | Literal["loop"] | None = None
     clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
+    smoothed: Smoothed | None = None
     origin: Origin = _origin()
 
     @property
@@ -336,6 +350,7 @@ Operation = (
     | Anchor
     | Start
     | Load
+    | Noise
     | Clean
     | Evaluate
     | PutAside

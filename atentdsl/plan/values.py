@@ -73,4 +73,20 @@ class Scheduled:
     over: Literal["epochs", "steps", "moves"]
 
 
+@attrs.frozen
+class Smoothed:
+    """The network smoothed: at the point's copies, each with its noise, and what is averaged over them.
+
+        probabilities   the loss of  log((1/m) sum_i softmax f(z + sigma xi_i))  as logits
+        losses          (1/m) sum_i of the loss of  f(z + sigma xi_i)
+
+    Attributes:
+        draws: m, how many copies of each example there are.
+        average: `probabilities` or `losses`.
+    """
+
+    draws: int
+    average: Literal["probabilities", "losses"]
+
+
 Scalar = float | int | bool | str | tuple[float, ...] | Scheduled

@@ -22,6 +22,7 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
+    Noise,
     Operation,
     Place,
     Project,
@@ -47,9 +48,9 @@ def verify(plan: Plan) -> Plan:
 
     Raises:
         PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point, clean
-            logits of this batch at these weights), leaves what it put aside or weights that it perturbed, hands nothing
-            on, updates twice or never, evaluates weights where they are frozen, is placed twice or late, or has a loop
-            whose coefficients or indices do not match its turns.
+            logits of this batch at these weights, the batch's smoothing noise), leaves what it put aside or weights
+            that it perturbed, hands nothing on, updates twice or never, evaluates weights where they are frozen, is
+            placed twice or late, or has a loop whose coefficients or indices do not match its turns.
     """
     _structure(plan.operations, frozen=False, coefficients=False, indices=False)
     flat = list(plan.flat())
@@ -84,7 +85,8 @@ class _Walk:
         self.losses = ""  # the sampler whose current point the losses belong to
         self.chosen: set[str] = set()  # samplers whose worst restart so far is known
         self.bounded: dict[str, str] = {}  # samplers that have bounds, and the anchor they are around
-        self.clean = ""  # the mode in which the clean logits were kept, while they hold
+        self.clean: Clean | None = None  # how the clean logits were kept, while they hold
+        self.noise = 0  # how many draws of the smoothing's noise there are for this batch
         self.handed = 0
         self.updated = False
 
@@ -92,7 +94,7 @@ class _Walk:
         name = getattr(operation, "sampler", "")
         rules: dict[type, Callable[[Any, str], None]] = {
             Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load,
-            Clean: self._clean, Evaluate: self._evaluate,
+            Noise: self._noise, Clean: self._clean, Evaluate: self._evaluate,
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
             Bounds: self._bounds, Between: self._between, Displace: self._displace, Clear: self._clear,
             Hold: self._hold, Worst: self._worst, Recall: self._recall, Keep: self._keep, Carry: self._carry,
@@ -111,7 +113,8 @@ class _Walk:
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
         self._forget(X)
-        self.fresh = self.losses = self.clean = ""  # they belonged to the batch before
+        self.fresh = self.losses = ""  # they belonged to the batch before, as did the clean logits and the noise
+        self.clean, self.noise = None, 0
 
     def _anchor(self, operation: Anchor, name: str) -> None:
         _rule(name not in self.perturbed, "a sampler keeps one anchor")
@@ -133,23 +136,37 @@ class _Walk:
     def _load(self, operation: Load, name: str) -> None:
         self._there(name)
         self.waiting.discard(name)
-        self.fresh = self.losses = self.clean = ""  # they were at other weights
+        self.fresh = self.losses = ""  # they were at other weights
+        self.clean = None
         self.displaced |= set(self.perturbed)
+
+    def _noise(self, operation: Noise, name: str) -> None:
+        self._there(X)
+        _rule(operation.draws >= 1, "noise is drawn once at least")
+        self.noise = operation.draws
+        self.clean = None  # they were made with the noise before
+
+    def _smoothed(self, operation: Evaluate | Clean) -> None:
+        drawn = operation.smoothed is None or operation.smoothed.draws == self.noise
+        _rule(drawn, "the smoothing's noise is drawn for the batch before the network is evaluated under it")
 
     def _clean(self, operation: Clean, name: str) -> None:
         self._there(X)
+        self._smoothed(operation)
         _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
-        self.clean = operation.mode
+        self.clean = operation
 
     def _evaluate(self, operation: Evaluate, name: str) -> None:
         self._there(operation.at)
         _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        self._smoothed(operation)
         if operation.loss.clean:
             self._there(X)
         if operation.clean == "kept":
-            _rule(self.clean == operation.mode, "clean logits are kept in this mode, at these weights and statistics")
+            wanted = Clean(operation.mode, operation.smoothed)
+            _rule(self.clean == wanted, "clean logits are kept in this mode, at these weights and statistics")
         if operation.mode == "train":
-            self.clean = ""  # the running statistics are others now
+            self.clean = None  # the running statistics are others now
         if operation.asks_input:
             self.fresh = operation.at
         if operation.wants == "loss":
@@ -247,7 +264,8 @@ class _Walk:
         _rule(self.perturbed[-1:] == [name], "perturbed weights are restored, the innermost first")
         _rule((operation.how == "subtract") == self.updated, "an update keeps its weights, and loses the perturbation")
         self.waiting.discard(name)
-        self.fresh = self.losses = self.clean = ""
+        self.fresh = self.losses = ""
+        self.clean = None
         self.perturbed.pop()
         self.displaced -= {name} if operation.how == "anchor" else set()
 

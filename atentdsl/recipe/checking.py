@@ -27,6 +27,8 @@ REQUIRED = {
     "optimizer": 'add `[optimizer]` with `kind = "sgd"`, `epochs = 30` and `lr = 0.1`',
 }
 """The tables that a recipe has, and how to add one."""
+OPTIONAL = {"smoothing"}
+"""The tables that mean nothing where they are not written; the others have defaults throughout."""
 
 
 def check(
@@ -117,7 +119,7 @@ def _validated(whole: Written) -> tuple[dict[str, Any], list[Diagnostic]]:
     wrong: list[Diagnostic] = []
     for key in TABLES:
         empty: Any = [] if key == "sampler" else {}
-        if key not in whole.value and key in REQUIRED:
+        if key not in whole.value and key in {*REQUIRED, *OPTIONAL}:
             continue
         given = whole.value[key].plain() if key in whole.value else empty
         try:

@@ -15,7 +15,18 @@ from pydantic.fields import FieldInfo
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Part
 from atentdsl.primitives.slots import NameOf, OneOf, Schedulable
-from atentdsl.recipe.tables import OBJECTIVE, OPTIMIZER, SAMPLER, Compile, Data, Evaluate, Header, Installed, Model
+from atentdsl.recipe.tables import (
+    OBJECTIVE,
+    OPTIMIZER,
+    SAMPLER,
+    Compile,
+    Data,
+    Evaluate,
+    Header,
+    Installed,
+    Model,
+    Smoothing,
+)
 from atentdsl.source import KeyPath
 
 TABLES: dict[str, Any] = {
@@ -24,6 +35,7 @@ TABLES: dict[str, Any] = {
     "model": Model,
     "sampler": Annotated[list[SAMPLER], Field(max_length=8)],
     "objective": OBJECTIVE,
+    "smoothing": Smoothing,
     "optimizer": OPTIMIZER,
     "compile": Compile,
     "evaluate": Evaluate,

@@ -73,6 +73,7 @@ def load(
         model=tables["model"],
         samplers=tuple(tables["sampler"]),
         objective=tables["objective"],
+        smoothing=tables.get("smoothing"),
         optimizer=tables["optimizer"],
         compile=tables["compile"],
         evaluate=tables["evaluate"],

@@ -14,7 +14,7 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from atentdsl.primitives.primitive import Kinded, Part, Positive
-from atentdsl.primitives.slots import OneOf
+from atentdsl.primitives.slots import OneOf, PositiveOrSchedule
 from atentdsl.recipe.merging import Written
 from atentdsl.source import KeyPath, Span
 
@@ -85,6 +85,22 @@ class Model(Part):
     )
 
 
+class Smoothing(Part):
+    """The table `[smoothing]`: Gaussian noise on the network's input, in every evaluation of a step."""
+
+    sigma: PositiveOrSchedule = Field(description="σ, standard deviation of the noise, in units of inputs in [0, 1]")
+    draws: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="m, noisy copies of each example")
+    redraw: Literal["batch", "evaluation"] = Field(
+        "batch", description="whether all evaluations on a batch share its draws, or each has its own"
+    )
+    target: Literal["probabilities", "losses"] = Field(
+        "probabilities", description="what a sampler's target averages over the copies"
+    )
+    objective: Literal["probabilities", "losses"] = Field(
+        "losses", description="what the outer loss averages over the copies"
+    )
+
+
 class Compile(Part):
     """The table `[compile]`: what the compiler may do. Each pass has a switch of its name."""
 
@@ -129,7 +145,8 @@ class Recipe:
     """A recipe that has been checked: what it says is consistent, and compiles.
 
     Attributes:
-        header, data, model, samplers, objective, optimizer, compile, evaluate: its tables, defaults filled in.
+        header, data, model, samplers, objective, smoothing, optimizer, compile, evaluate: its tables, defaults filled
+            in; without `[smoothing]` None.
         file: the name its lines are cited by.
         written: its values with their places, to lay overrides over.
         resolved: the recipe as TOML that stands alone: `extends` and overrides worked in, and said in comments.
@@ -140,6 +157,7 @@ class Recipe:
     model: Model
     samplers: tuple[Kinded, ...]
     objective: Kinded
+    smoothing: Smoothing | None
     optimizer: Kinded
     compile: Compile
     evaluate: Evaluate
@@ -169,7 +187,8 @@ class Recipe:
             "compile": self.compile.model_dump(exclude_none=True),
             "evaluate": self.evaluate.model_dump(exclude_none=True),
         }
-        return {"schema": SCHEMA, **tables}
+        smoothed = {} if self.smoothing is None else {"smoothing": self.smoothing.model_dump()}
+        return {"schema": SCHEMA, **tables, **smoothed}
 
     def digest(self) -> str:
         """sha256 of `values()`: equal for recipes that mean the same, whatever their layout and comments."""

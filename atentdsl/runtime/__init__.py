@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from atentdsl.runtime.placed import as_written, place
     from atentdsl.runtime.points import carried, worse
+    from atentdsl.runtime.smoothing import smoothing_noise
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
         displacement_gradient,
@@ -39,6 +40,7 @@ _HOMES = {
     ),
     "placed": ("as_written", "place"),
     "points": ("carried", "worse"),
+    "smoothing": ("smoothing_noise",),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
 }
@@ -56,6 +58,7 @@ __all__ = [
     "place",
     "put_aside",
     "set_weights",
+    "smoothing_noise",
     "weight_gradient",
     "weight_shapes",
     "weights",

@@ -9,25 +9,40 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from atentdsl.runtime.smoothing import Average, copies, mean_losses, mean_probabilities, tiled
 from atentdsl.runtime.streams import Streams
 
 Loss = Callable[..., Tensor]
 Mode = Literal["train", "eval", "frozen"]
+Noise = Sequence[Tensor]
 
 
-def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
+def input_gradient(
+    model: nn.Module,
+    z: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    mode: Mode,
+    noise: Noise = (),
+    average: Average = "losses",
+) -> Tensor:
     """The gradient of the summed loss in the input, `(batch, *input)`: one forward, one activation backward.
 
     Args:
         model: maps z to logits `(batch, classes)`.
         z: the points, `(batch, *input)`.
-        y: what the loss compares the logits with: the labels, `(batch,)`, or clean logits, `(batch, classes)`.
+        y: what the loss compares the logits with: the labels, `(batch,)`, or clean logits, `(batch, classes)`, one row
+            for each copy where losses are averaged.
         loss: logits and y to a loss per example.
         rng: gives a point one dropout mask.
         mode: the network's mode.
+        noise: of a smoothing, each of z's shape: the network sees z with each of them, and not z; none where it is not
+            smoothed.
+        average: what is averaged over these copies, `probabilities` or `losses`.
     """
     point = z.detach().requires_grad_()
-    (g,) = torch.autograd.grad(_losses(model, z, point, y, loss, rng, mode).sum(), point)
+    (g,) = torch.autograd.grad(_losses(model, z, point, y, loss, rng, mode, noise, average).sum(), point)
     return g
 
 
@@ -42,6 +57,8 @@ def weight_gradient(
     clean: Tensor | None = None,
     reads: int = 1,
     forwards: int = 1,
+    noise: Noise = (),
+    average: Average = "losses",
 ) -> Tensor:
     """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
 
@@ -49,7 +66,7 @@ def weight_gradient(
     one in the input is asked for beside them or apart.
 
     Args:
-        model, z, y, loss, rng, mode: as for `input_gradient`.
+        model, z, y, loss, rng, mode, noise, average: as for `input_gradient`.
         weight: of each example's loss.
         clean: the clean inputs, for a loss that takes logits and y, and after them the logits at these inputs; they are
             differentiated as well.
@@ -60,14 +77,22 @@ def weight_gradient(
         weight * (sum of losses), detached, still on the device.
     """
     inputs = () if clean is None else (clean,) * forwards
-    total = _losses(model, z, z.detach(), y, loss, rng, mode, inputs, reads).sum()
+    total = _losses(model, z, z.detach(), y, loss, rng, mode, noise, average, inputs, reads).sum()
     asking = [p for p in model.parameters() if p.requires_grad]
     _gather(asking, torch.autograd.grad(total, asking, allow_unused=True), weight)
     return weight * total.detach()
 
 
 def gradients(
-    model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float, mode: Mode
+    model: nn.Module,
+    z: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    weight: float,
+    mode: Mode,
+    noise: Noise = (),
+    average: Average = "losses",
 ) -> tuple[Tensor, Tensor]:
     """What `input_gradient` returns and `weight_gradient` adds, of one forward and one backward.
 
@@ -75,23 +100,37 @@ def gradients(
         the gradient of the summed loss in the input, `(batch, *input)`, and weight * (sum of losses).
     """
     point = z.detach().requires_grad_()
-    total = _losses(model, z, point, y, loss, rng, mode).sum()
+    total = _losses(model, z, point, y, loss, rng, mode, noise, average).sum()
     asking = [p for p in model.parameters() if p.requires_grad]
     g, *own = torch.autograd.grad(total, [point, *asking], allow_unused=True)
     _gather(asking, own, weight)
     return g, weight * total.detach()
 
 
-def example_losses(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
+def example_losses(
+    model: nn.Module,
+    z: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    mode: Mode,
+    noise: Noise = (),
+    average: Average = "losses",
+) -> Tensor:
     """The loss of each example at z, `(batch,)`, without a gradient: one forward."""
     with torch.no_grad():
-        return _losses(model, z, z, y, loss, rng, mode)
+        return _losses(model, z, z, y, loss, rng, mode, noise, average)
 
 
-def clean_logits(model: nn.Module, x: Tensor, rng: Streams, mode: Mode) -> Tensor:
-    """The logits at the clean inputs, `(batch, classes)`, without a gradient: one forward."""
-    with torch.no_grad():
-        return _losses(model, x, x, x, _logits_alone, rng, mode)
+def clean_logits(
+    model: nn.Module, x: Tensor, rng: Streams, mode: Mode, noise: Noise = (), average: Average = "losses"
+) -> Tensor:
+    """The logits at the clean inputs, without a gradient: one forward.
+
+    `(batch, classes)`; of a smoothed network whose losses are averaged those of all copies, `(draws * batch, classes)`.
+    """
+    with torch.no_grad(), _in_mode(model, mode):
+        return _logits(model, x, x, rng, mode, noise, average)
 
 
 @contextmanager
@@ -119,10 +158,6 @@ def _gather(asking: Sequence[nn.Parameter], own: Sequence[Tensor | None], weight
         p.grad = g
 
 
-def _logits_alone(logits: Tensor, _: Tensor) -> Tensor:
-    return logits
-
-
 def _losses(
     model: nn.Module,
     z: Tensor,
@@ -131,22 +166,39 @@ def _losses(
     loss: Loss,
     rng: Streams,
     mode: Mode,
+    noise: Noise = (),
+    average: Average = "losses",
     inputs: tuple[Tensor, ...] = (),
     reads: int = 1,
 ) -> Tensor:
+    with _in_mode(model, mode):
+        clean = [_logits(model, x, x, rng, mode, noise, average) for x in inputs]
+        clean += clean[-1:] * (reads - len(clean))
+        logits = _logits(model, z, point, rng, mode, noise, average)
+        if not noise or average == "probabilities":
+            return loss(logits, y, *clean)
+        return mean_losses(loss(logits, tiled(y, len(noise), len(logits)), *clean), len(noise))
+
+
+def _logits(
+    model: nn.Module, z: Tensor, point: Tensor, rng: Streams, mode: Mode, noise: Noise, average: Average
+) -> Tensor:
+    """The network at the point, or at its copies, under the dropout mask of z."""
+    seen = copies(point, noise)
+    if mode == "eval":  # draws no mask
+        logits = cast(Tensor, model(seen))
+    else:
+        with rng.same_masks(z):
+            logits = cast(Tensor, model(seen))
+    return mean_probabilities(logits, len(noise)) if noise and average == "probabilities" else logits
+
+
+@contextmanager
+def _in_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
+    """Within the block the network computes in that mode."""
     model.train(mode != "eval")
     with _buffers_apart(model, mode == "frozen"):
-        clean = [_logits(model, x, x, rng, mode) for x in inputs]
-        clean += clean[-1:] * (reads - len(clean))
-        return loss(_logits(model, z, point, rng, mode), y, *clean)
-
-
-def _logits(model: nn.Module, z: Tensor, point: Tensor, rng: Streams, mode: Mode) -> Tensor:
-    """The network at the point, under the dropout mask of z."""
-    if mode == "eval":  # draws no mask
-        return cast(Tensor, model(point))
-    with rng.same_masks(z):
-        return cast(Tensor, model(point))
+        yield
 
 
 @contextmanager

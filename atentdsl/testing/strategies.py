@@ -31,6 +31,7 @@ from atentdsl.recipe.tables import (
     Header,
     Installed,
     Model,
+    Smoothing,
 )
 from atentdsl.source import RecipeError
 
@@ -109,6 +110,8 @@ def _recipes(draw: st.DrawFn) -> Table:
         whole["objective"] = draw(_slot(OBJECTIVE))
         if all(sampler.get("space") == "weights" for sampler in samplers):
             whole["objective"] = _of_labels_alone(whole["objective"])
+    if not draw(_often):
+        whole["smoothing"] = draw(_table(Smoothing, draws=st.integers(1, 3)))
     clocked: Table = _without_moves(whole)
     return clocked
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 SHAPE, CLASSES, WIDTH = (1, 4, 4), 3, 5
+COUNT = 6  # examples in a batch; a network that is smoothed sees several times as many in one pass
 
 
 class Counted(torch.autograd.Function):
@@ -13,15 +14,16 @@ class Counted(torch.autograd.Function):
     def forward(ctx, x, w, counts):
         ctx.save_for_backward(x, w)
         ctx.counts = counts
-        counts["forward"] += 1
+        ctx.copies = len(x) // COUNT
+        counts["forward"] += ctx.copies
         return x @ w
 
     @staticmethod
     def backward(ctx, g):
         x, w = ctx.saved_tensors
         to_input, to_weights, _ = ctx.needs_input_grad
-        ctx.counts["activations"] += to_input
-        ctx.counts["weights"] += to_weights
+        ctx.counts["activations"] += ctx.copies * to_input
+        ctx.counts["weights"] += ctx.copies * to_weights
         return g @ w.T if to_input else None, x.T @ g if to_weights else None, None
 
 
@@ -55,6 +57,6 @@ class CountingNetwork(nn.Module):
         return total
 
 
-def batch(count=6):
+def batch(count=COUNT):
     generator = torch.Generator().manual_seed(1)
     return torch.rand(count, *SHAPE, generator=generator), torch.randint(CLASSES, (count,), generator=generator)

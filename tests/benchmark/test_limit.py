@@ -30,6 +30,8 @@ LOSS = Call("objectives", "cross_entropy")
 TRADES = ["objective.kind='trades'", "objective.beta=6.0", "sampler.attack.target.loss='kl_to_clean'"]
 PLANS = [
     ("sgd", []),
+    ("smoothadv", []),
+    ("pgd_at_l2", ["smoothing.sigma=0.1", "smoothing.draws=3", "smoothing.target=losses"]),
     ("pgd_at_linf", ["sampler.attack.restarts=2", "sampler.attack.averaging.over_restarts=worst"]),
     ("atent_linf", []),
     ("free_at", []),

@@ -15,7 +15,7 @@ from atentdsl.plan import lower
 from atentdsl.plan.operations import Move
 from atentdsl.primitives import registry
 from atentdsl.primitives.density import Target
-from atentdsl.recipe.tables import Compile, Data, Evaluate
+from atentdsl.recipe.tables import Compile, Data, Evaluate, Smoothing
 from atentdsl.testing import recipes, sample
 
 DRAWN = sample(recipes(), 250)
@@ -93,11 +93,15 @@ def options(model: type[BaseModel], path: tuple[str, ...]):
                     yield (*path, name), choice
 
 
-TABLES = [(Target, ("sampler", "target")), (Evaluate, ("evaluate",)), (Data, ("data",)), (Compile, ("compile",))] + [
-    (registry.primitive(family, kind).parameters, SLOTS[family][:-1])
-    for family, kind in KINDS
-    if SLOTS[family][-1] == "kind"
-]
+TABLES = (
+    [(Target, ("sampler", "target")), (Evaluate, ("evaluate",)), (Data, ("data",)), (Compile, ("compile",))]
+    + [(Smoothing, ("smoothing",))]
+    + [
+        (registry.primitive(family, kind).parameters, SLOTS[family][:-1])
+        for family, kind in KINDS
+        if SLOTS[family][-1] == "kind"
+    ]
+)
 # What is counted by the move changes in a sampler alone.
 NEVER = (("optimizer", "lr", "over"), "moves")
 OPTIONS = sorted({option for model, path in TABLES for option in options(model, path)} - {NEVER}, key=str)
@@ -119,7 +123,7 @@ def test_chains_of_every_length_are_drawn(moves):
     assert drawn(says(("sampler", "moves"), moves))
 
 
-@pytest.mark.parametrize("table", ["sampler", "objective"])
+@pytest.mark.parametrize("table", ["sampler", "objective", "smoothing"])
 def test_a_table_is_there_or_not(table):
     assert drawn(lambda recipe: table in recipe)
     assert drawn(lambda recipe: table not in recipe)

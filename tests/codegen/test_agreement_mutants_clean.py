@@ -149,27 +149,31 @@ def test_an_edited_module_is_caught(edit):
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("hoisted", "clean = [_logits(model, x, x, rng, mode) for", "clean = [_logits(model, z, point, rng, mode) for"),
+        (
+            "hoisted",
+            "clean = [_logits(model, x, x, rng, mode, noise, average) for",
+            "clean = [_logits(model, z, point, rng, mode, noise, average) for",
+        ),
         (
             "in train mode",
-            "clean = [_logits(model, x, x, rng, mode) for",
-            'clean = [_logits(model, x, x, rng, "eval") for',
+            "clean = [_logits(model, x, x, rng, mode, noise, average) for",
+            'clean = [_logits(model, x, x, rng, "eval", noise, average) for',
         ),
         (
             "hoisted",
-            "clean = [_logits(model, x, x, rng, mode) for",
-            "clean = [_logits(model, x, x, rng, mode).detach() for",
+            "clean = [_logits(model, x, x, rng, mode, noise, average) for",
+            "clean = [_logits(model, x, x, rng, mode, noise, average).detach() for",
         ),
         ("hoisted", "(clean,) * forwards", "(clean,) * 2"),
         (
             "in train mode",
-            "_losses(model, x, x, x, _logits_alone, rng, mode)",
-            '_losses(model, x, x, x, _logits_alone, rng, "frozen")',
+            "with torch.no_grad(), _in_mode(model, mode):",
+            'with torch.no_grad(), _in_mode(model, "frozen"):',
         ),
-        ("in train mode", "_losses(model, x, x, x, _logits_alone", "_losses(model, x.clone(), x, x, _logits_alone"),
+        ("in train mode", "return _logits(model, x, x, rng", "return _logits(model, x.clone(), x, rng"),
         (
             "in train mode",
-            "_losses(model, z, z.detach(), y, loss, rng, mode, inputs",
+            "_losses(model, z, z.detach(), y, loss, rng, mode, noise, average, inputs",
             "_losses(model, z, z.detach(), y, loss, rng, mode, [i.clone() for i in inputs]",
         ),
         ("in frozen mode", '_buffers_apart(model, mode == "frozen")', "_buffers_apart(model, False)"),
@@ -191,8 +195,8 @@ def test_an_edited_network_pass_is_caught(name, old, new):
     [
         ("hoisted", ', reads={len(call.clean)}"', ', reads=2, forwards=2"'),
         ("in train mode", 'operation.clean not in {0, "kept"}', "False"),
-        ("in train mode", "[self._clean(operation.mode)]", '[self._clean("eval")]'),
-        ("around", "[self._clean(operation.mode)]", '[self._clean("frozen")]'),
+        ("in train mode", "[self._clean(operation)] if", '[self._clean(operation).replace("train", "eval")] if'),
+        ("around", "[self._clean(operation)] if", '[self._clean(operation).replace("train", "frozen")] if'),
     ],
 )
 def test_a_compiler_that_writes_other_statements_is_caught(name, old, new, monkeypatch):

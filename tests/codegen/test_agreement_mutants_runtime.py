@@ -40,8 +40,16 @@ def test_what_is_run_without_an_edit_is_not_caught(shipped):
     [
         ("full", 'model.train(mode != "eval")', 'model.train(mode == "eval")'),
         ("full", 'model.train(mode != "eval")', "model.train()"),
-        ("full", "point, y, loss, rng, mode).sum(), point)", 'point, y, loss, rng, "eval").sum(), point)'),
-        ("full", "z.detach(), y, loss, rng, mode, inputs", 'z.detach(), y, loss, rng, "eval", inputs'),
+        (
+            "full",
+            "point, y, loss, rng, mode, noise, average).sum(), point)",
+            'point, y, loss, rng, "eval", noise, average).sum(), point)',
+        ),
+        (
+            "full",
+            "z.detach(), y, loss, rng, mode, noise, average, inputs",
+            'z.detach(), y, loss, rng, "eval", noise, average, inputs',
+        ),
         ("full", "inputs, reads).sum()", "inputs, reads).mean()"),
         ("full", "with rng.same_masks(z):", "if True:"),
         ("full", "with rng.same_masks(z):", "with rng.same_masks(point):"),
@@ -56,15 +64,23 @@ def test_what_is_run_without_an_edit_is_not_caught(shipped):
         ("merged", "_gather(asking, own, weight)", "_gather(asking, [None for _ in own], weight)"),
         (
             "merged",
-            "(model, z, point, y, loss, rng, mode).sum()\n    asking",
-            "(model, z, point, y, loss, rng, mode).mean()\n    asking",
+            "(model, z, point, y, loss, rng, mode, noise, average).sum()\n    asking",
+            "(model, z, point, y, loss, rng, mode, noise, average).mean()\n    asking",
         ),
-        ("composed", "_losses(model, z, z, y, loss, rng, mode)", '_losses(model, z, z, y, loss, rng, "eval")'),
-        ("composed", "_losses(model, z, z, y, loss, rng, mode)", "-_losses(model, z, z, y, loss, rng, mode)"),
         (
             "composed",
-            "_losses(model, z, z, y, loss, rng, mode)",
-            "_losses(model, z, z, y, loss, rng, mode).mean().expand(len(z))",
+            "_losses(model, z, z, y, loss, rng, mode, noise, average)",
+            '_losses(model, z, z, y, loss, rng, "eval", noise, average)',
+        ),
+        (
+            "composed",
+            "_losses(model, z, z, y, loss, rng, mode, noise, average)",
+            "-_losses(model, z, z, y, loss, rng, mode, noise, average)",
+        ),
+        (
+            "composed",
+            "_losses(model, z, z, y, loss, rng, mode, noise, average)",
+            "_losses(model, z, z, y, loss, rng, mode, noise, average).mean().expand(len(z))",
         ),
         ("around", 'model.train(mode != "eval")', 'model.train(mode == "train")'),
         ("around", '_buffers_apart(model, mode == "frozen")', "_buffers_apart(model, False)"),  # frozen mode tracks

@@ -127,10 +127,14 @@ def test_the_compiled_module_makes_the_published_step(name):
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("trades", "self._logits(self.points[X], self.points[X]", 'self._logits(self.points["attack"], None'),
-        ("trades", "made = [self._logits(x, x, mode) for", "made = [self._clean(mode) for"),
-        ("mart", "made = [self._logits(x, x, mode) for", "made = [self._clean(mode) for"),
-        ("mart", "made = [self._logits(x, x, mode) for", "made = [self._logits(z, point, mode) for"),
+        ("trades", "self._smoothed(self.points[X], self.points[X]", 'self._smoothed(self.points["attack"], None'),
+        ("trades", "made = [self._smoothed(x, x, mode, smoothed) for", "made = [self._clean(mode, smoothed) for"),
+        ("mart", "made = [self._smoothed(x, x, mode, smoothed) for", "made = [self._clean(mode, smoothed) for"),
+        (
+            "mart",
+            "made = [self._smoothed(x, x, mode, smoothed) for",
+            "made = [self._smoothed(z, point, mode, smoothed) for",
+        ),
     ],
 )
 def test_an_interpreter_that_takes_other_clean_logits_is_caught(name, old, new):

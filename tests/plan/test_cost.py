@@ -129,19 +129,25 @@ class Products(TorchDispatchMode):
     """Counts the matrix products of the layer between 7 and 11 units, told apart by the length they sum over.
 
     Forward: over 7, its inputs. Backward into the activations: over 11, its outputs. Weight gradients: over the batch.
+    One of a smoothed network is made for all copies of the batch, and counts once for each.
     It sees what autograd really runs, which a module's hooks or a function's `needs_input_grad` do not.
     """
 
     def __init__(self, batch):
         super().__init__()
         self.counts = Counter()
-        self.kinds = {(batch, 7, 11): "forward", (batch, 11, 7): "activations", (7, batch, 11): "weights"}
+        self.kinds = {}
+        for copies in range(1, 4):
+            rows = copies * batch
+            kinds = {(rows, 7, 11): "forward", (rows, 11, 7): "activations", (7, rows, 11): "weights"}
+            self.kinds |= {shape: (kind, copies) for shape, kind in kinds.items()}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function in {torch.ops.aten.mm.default, torch.ops.aten.addmm.default}:
             one, other = args[-2:]
             shape = (one.shape[0], one.shape[1], other.shape[1])
-            self.counts[self.kinds.get(shape) or self.kinds.get(shape[::-1], "another layer")] += 1
+            kind, copies = self.kinds.get(shape) or self.kinds.get(shape[::-1], ("another layer", 1))
+            self.counts[kind] += copies
         return function(*args, **(kwargs or {}))
 
 
@@ -157,13 +163,19 @@ def counted(execute, size=5):
     return products.counts
 
 
+def copies(operation):
+    return operation.smoothed.draws if operation.smoothed else 1
+
+
 def by_kind(plan):
     """What the units are made of."""
     evaluations = [o for o in plan.flat() if isinstance(o, Evaluate)]
-    asked = Counter(o.wants for o in evaluations)
+    asked = Counter()
+    for o in evaluations:
+        asked[o.wants] += copies(o)
     of_weights = asked["weights"] + asked["both"]
-    kept = sum(isinstance(o, Clean) for o in plan.flat())
-    made = [(o.clean, o.loss.family == "objectives") for o in evaluations if o.clean != "kept"]
+    kept = sum(copies(o) for o in plan.flat() if isinstance(o, Clean))
+    made = [(copies(o) * o.clean, o.loss.family == "objectives") for o in evaluations if o.clean != "kept"]
     clean, differentiated = sum(count for count, _ in made), sum(count for count, through in made if through)
     return +Counter(
         forward=asked.total() + kept + clean,

@@ -59,6 +59,7 @@ def parts(recipe: Recipe) -> list[tuple[tuple[Any, ...], BaseModel]]:
 
     tables = {"recipe": recipe.header, "data": recipe.data, "model": recipe.model, "sampler": list(recipe.samplers)}
     tables |= {"objective": recipe.objective, "optimizer": recipe.optimizer, "evaluate": recipe.evaluate}
+    tables |= {"smoothing": recipe.smoothing} if recipe.smoothing else {}
     for key, table in tables.items():
         walk((key,), table)
     return found

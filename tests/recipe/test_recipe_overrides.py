@@ -178,7 +178,7 @@ EXAMPLE = "(write it as --set sampler.attack.moves=5)"
         (
             "evaluation.radius=0.1",
             "--set evaluation.radius=0.1:1:1: unknown-key: unknown key `evaluation` (did you mean `evaluate`?  "
-            "accepted: schema, recipe, data, model, sampler, objective, optimizer, compile, evaluate)",
+            "accepted: schema, recipe, data, model, sampler, objective, smoothing, optimizer, compile, evaluate)",
         ),
         (
             "sampler.attack.moves=five",
