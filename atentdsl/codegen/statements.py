@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from atentdsl.codegen.literals import LINE
+from atentdsl.codegen.metropolis import HERE, THERE, Tested
 from atentdsl.codegen.names import Names
 from atentdsl.codegen.terms import Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.plan.operations import (
+    Accept,
     Anchor,
     Call,
     Carry,
@@ -27,6 +29,7 @@ from atentdsl.plan.operations import (
     Origin,
     Plan,
     Project,
+    Propose,
     PutAside,
     Recall,
     Repeat,
@@ -58,6 +61,7 @@ class Statements:
         self.runtime: set[str] = set()
         self._goal = plan.goal
         self._names = Names(plan)
+        self._tested = Tested(self.terms, self._names)
         self._followed = _moves_whose_old_point_is_read(plan)
         self._layered = {o.sampler for o in plan.flat() if isinstance(o, Move) and _is_layered(o.drift)}
         self._momentum = {o.sampler for o in plan.flat() if isinstance(o, Start) and o.momentum}
@@ -155,6 +159,11 @@ class Statements:
             case Project(call=call, anchor=anchor, index=index):
                 tensors = {"z": z, "old": "old", "anchor": of(anchor)}
                 return [f"{z} = {self._call(call, operation.origin, index, **tensors)}"]
+            case Propose(index=index):
+                return self._tested.propose(operation, self._index(index))
+            case Accept(index=index):
+                self._call_runtime("where_taken")
+                return self._tested.accept(operation, self._index(index))
             case Displace(coefficient=c, gain=gain):
                 self._call_runtime("displacement_gradient")
                 path = (*operation.origin.path, "gain")
@@ -202,6 +211,9 @@ class Statements:
         if operation.wants == "input":
             self._call_runtime("input_gradient")
             return f"g = input_gradient({arguments}, {mode})"
+        if operation.wants == "density":
+            self._call_runtime("density")
+            return f"{THERE if '.' in operation.at else HERE} = density({arguments}, {mode})"
         if operation.wants == "loss":
             self._call_runtime("example_losses")
             return f"losses = example_losses({arguments}, {mode})"

@@ -13,7 +13,19 @@ from typing import Any
 
 import attrs
 
-from atentdsl.plan.operations import Clear, Evaluate, Frozen, Operation, Plan, PutAside, Recall, Repeat, Start, Take
+from atentdsl.plan.operations import (
+    Clear,
+    Evaluate,
+    Frozen,
+    Operation,
+    Plan,
+    Propose,
+    PutAside,
+    Recall,
+    Repeat,
+    Start,
+    Take,
+)
 
 NAME = "roll"
 LONGEST_BODY = 32  # operations; one move's are at most a handful
@@ -56,7 +68,7 @@ def _rolled(operations: Sequence[Operation]) -> list[Operation]:
 def _begins_a_turn(operation: Operation) -> bool:
     if isinstance(operation, Evaluate):
         return operation.wants == "input"
-    return isinstance(operation, Frozen | PutAside | Recall | Start | Take | Clear)
+    return isinstance(operation, Frozen | Propose | PutAside | Recall | Start | Take | Clear)
 
 
 def _numbered(shapes: Sequence[Operation]) -> list[int]:

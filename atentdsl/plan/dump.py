@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from atentdsl.plan.metropolis import proposal_of
 from atentdsl.plan.operations import (
+    Accept,
     Anchor,
     Call,
     Carry,
@@ -21,6 +23,7 @@ from atentdsl.plan.operations import (
     Operation,
     Plan,
     Project,
+    Propose,
     PutAside,
     Recall,
     Repeat,
@@ -64,6 +67,8 @@ def _line(operation: Operation) -> str:
             return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode"
         case Evaluate(wants="weights", loss=loss, mode=mode, at=at, coefficient=c):
             return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
+        case Evaluate(wants="density", loss=loss, mode=mode, at=at):
+            return f"evaluate  losses and input gradient of {loss.kind} at {at}, {mode} mode"
         case Evaluate(loss=loss, mode=mode, at=at):
             return f"evaluate  losses: {loss.kind} at {at}, {mode} mode"
         case PutAside(sampler=name):
@@ -74,6 +79,10 @@ def _line(operation: Operation) -> str:
             return f"move      {_move(operation)}"
         case Project(sampler=name, call=call):
             return f"project   {name} = {_call(call)}"
+        case Propose():
+            return f"propose   {_propose(operation)}"
+        case Accept():
+            return f"accept    {_accept(operation)}"
         case Displace(sampler=name, coefficient=c, gain=gain):
             return f"displace  weight gradient of {_scaled(gain, _number(c))} * |{name}.anchor - {name}|^2 / 2"
         case Clear(sampler=name, shelf=shelf):
@@ -124,6 +133,19 @@ def _move(move: Move) -> str:
     drift += pull if move.covers == "loss" and move.pull == "time" else ""
     moved = _call(move.kernel) + (pull if move.pull == "move" else "")
     return f"{name} = {moved}  along {drift}" + (f", noise from {move.stream}" if move.kernel.primitive.draws else "")
+
+
+def _propose(propose: Propose) -> str:
+    name, energy = propose.sampler, propose.energy
+    gradient = f"{'-' if energy.descend else ''}{_scaled(energy.scale, 'g')}"
+    pull = f" + {_call(energy.coupling)}" if energy.coupling else ""
+    return f"{proposal_of(name)} = {_call(propose.kernel)}  along {gradient}{pull}, noise from {propose.stream}"
+
+
+def _accept(accept: Accept) -> str:
+    name = accept.sampler
+    inside = f"where inside {' and '.join(map(_call, accept.support))}, " if accept.support else ""
+    return f"{name} = {proposal_of(name)}  {inside}by {_call(accept.acceptance)}, chance from {accept.stream}"
 
 
 def _scaled(factor: float | Scheduled, text: str) -> str:

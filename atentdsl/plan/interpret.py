@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import lazy_loader
 
+from atentdsl.plan.metropolis import proposal_of
 from atentdsl.plan.operations import (
+    Accept,
     Anchor,
     Call,
     Carry,
@@ -28,6 +30,7 @@ from atentdsl.plan.operations import (
     Operation,
     Plan,
     Project,
+    Propose,
     PutAside,
     Recall,
     Restore,
@@ -117,6 +120,7 @@ class _Execution:
         self.old: Any = None
         self.velocity: dict[str, Any] = {}
         self.losses: Any = None
+        self.density: dict[str, tuple[Any, Any]] = {}  # losses and their gradient, by the register of the point
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
         self.shelves: dict[tuple[str, str], list[Any]] = {}
         self.aside: list[list[Any]] = []
@@ -157,6 +161,10 @@ class _Execution:
                 tensors = {"z": self.points[name], "old": self.old, "anchor": self.points[anchor]}
                 self.points[name] = self._apply(call, index=index, **tensors)
                 self.trace.visited.append(self.points[name])
+            case Propose():
+                self._propose(operation)
+            case Accept():
+                self._accept(operation)
             case Displace(coefficient=c, gain=gain):
                 assert isinstance(c, Fraction)
                 self._displace(name, float(c) * self._number(gain))
@@ -189,6 +197,12 @@ class _Execution:
             z = point.detach().requires_grad_()
             (self.g,) = torch.autograd.grad(self._losses(z, point, loss, mode).sum(), z)
             self.trace.gradients.append(self.g)
+        elif operation.wants == "density":
+            z = point.detach().requires_grad_()
+            losses = self._losses(z, point, loss, mode)
+            (g,) = torch.autograd.grad(losses.sum(), z)
+            self.density[operation.at] = losses.detach(), g
+            self.trace.gradients.append(g)
         elif operation.wants == "weights":
             assert isinstance(operation.coefficient, Fraction)
             signal = float(operation.coefficient) * self._losses(point.detach(), point, loss, mode).mean()
@@ -222,6 +236,39 @@ class _Execution:
         z = self._apply(move.kernel, index=k, z=z, drift=drift, **self._noise(move.kernel, move.stream, z))
         self.points[move.sampler] = z + pull if move.pull == "move" else z
         self.trace.visited.append(self.points[move.sampler])
+
+    def _propose(self, propose: Propose) -> None:
+        name, z = propose.sampler, self.points[propose.sampler]
+        _, drift = self._energy(propose, name)
+        noise = self._noise(propose.kernel, propose.stream, z)
+        self.points[proposal_of(name)] = self._apply(propose.kernel, index=propose.index, z=z, drift=drift, **noise)
+
+    def _accept(self, accept: Accept) -> None:
+        name, new = accept.sampler, proposal_of(accept.sampler)
+        z, proposal, anchor = self.points[name], self.points[new], self.points[accept.anchor]
+        (here, drift), (there, back) = self._energy(accept, name), self._energy(accept, new)
+        tensors = {"z": z, "proposal": proposal, "drift": drift, "back": back, "gain": there - here}
+        probability = self._apply(accept.acceptance, index=accept.index, **tensors)
+        taken = self.rng.uniform(accept.stream, probability) < probability
+        for inside in accept.support:
+            taken = taken & self._apply(inside, index=accept.index, z=proposal, anchor=anchor)
+        self.points[name] = _where(taken, proposal, z)
+        kept, offered = self.density[name], self.density[new]
+        self.density[name] = _where(taken, offered[0], kept[0]), _where(taken, offered[1], kept[1])
+        self.trace.visited.append(self.points[name])
+
+    def _energy(self, move: Propose | Accept, register: str) -> tuple[Any, Any]:
+        """The energy of each example at the register's point, and its gradient there."""
+        energy, k = move.energy, move.index
+        scale = self._number(energy.scale, k)
+        value, gradient = (scale * part for part in self.density[register])
+        if energy.descend:
+            value, gradient = -value, -gradient
+        if energy.coupling is None:
+            return value, gradient
+        points = {"z": self.points[register], "anchor": self.points[move.anchor]}
+        held = self._apply(energy.coupling.as_its("energy"), index=k, **points)
+        return value - held, gradient + self._apply(energy.coupling, index=k, **points)
 
     def _displace(self, name: str, weight: float) -> None:
         away = self.points[f"{name}.anchor"] - self.points[name]
@@ -304,6 +351,11 @@ def _buffers_kept(model: nn.Module, kept: bool) -> Iterator[None]:
     with torch.no_grad():
         for buffer, value in zip(model.buffers(), before, strict=False):
             buffer.copy_(value)
+
+
+def _where(taken: Any, new: Any, old: Any) -> Any:
+    """For each example of a batch the new or the old."""
+    return torch.where(taken.view(-1, *[1] * (new.dim() - 1)), new, old)
 
 
 def _global_state(z: Tensor) -> Any:

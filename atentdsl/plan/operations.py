@@ -8,76 +8,24 @@ stands for is kept beside it and takes no part in comparisons.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
 import attrs
 
-from atentdsl.primitives import registry
-from atentdsl.primitives.primitive import Primitive
+from atentdsl.plan.metropolis import Accept as Accept
+from atentdsl.plan.metropolis import Propose as Propose
+from atentdsl.plan.parts import Call as Call
+from atentdsl.plan.parts import Origin as Origin
+from atentdsl.plan.parts import Scheduled as Scheduled
+from atentdsl.plan.parts import origin as _origin
 
 Goal = Literal["train", "draw"]
 Space = Literal["data", "weights"]
 Mode = Literal["train", "eval", "frozen"]
 X = "batch.x"
 """The register of the batch; no sampler's name has a point in it."""
-
-
-@attrs.frozen
-class Origin:
-    """Where an operation comes from: its table in the recipe, what it does in words, and the paper's line."""
-
-    path: tuple[str | int, ...]
-    says: str
-    paper: str = ""
-
-
-@attrs.frozen
-class Call:
-    """A primitive with the numbers it is called with.
-
-    Attributes:
-        family, kind: which primitive.
-        arguments: the parameters its function asks for, by name, in the function's order.
-    """
-
-    family: str
-    kind: str
-    arguments: tuple[tuple[str, Scalar], ...] = ()
-
-    @property
-    def primitive(self) -> Primitive:
-        """The primitive."""
-        return registry.primitive(self.family, self.kind)
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """Its function; the identity has none and is never asked."""
-        function = self.primitive.function
-        assert function is not None, f"{self.family}/{self.kind} is the identity"
-        return function
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """The names of its function's arguments, in their order."""
-        return tuple(inspect.signature(self.function).parameters)
-
-
-@attrs.frozen
-class Scheduled:
-    """A number that changes: a schedule as a function of the epoch, the outer step or the move, each counted from 1."""
-
-    call: Call
-    over: Literal["epochs", "steps", "moves"]
-
-
-Scalar = float | int | bool | str | tuple[float, ...] | Scheduled
-
-
-def _origin() -> Any:
-    return attrs.field(eq=False, repr=False, kw_only=True, default=Origin((), ""))
 
 
 @attrs.frozen
@@ -127,14 +75,15 @@ class Evaluate:
 
     Attributes:
         wants: `input`: the gradient of the summed loss in the point becomes g. `weights`: the gradient of c times the
-            mean loss in the weights is gathered. `loss`: the losses, without a gradient.
+            mean loss in the weights is gathered. `loss`: the losses, without a gradient. `density`: the losses and the
+            gradient of their sum in the point, which a Metropolis test reads.
         loss: the per-example loss.
         mode: the network's mode.
-        at: the register of the point: `batch.x`, or a data sampler.
+        at: the register of the point: `batch.x`, a data sampler, or a data sampler's proposal.
         coefficient: c of the point, for `weights`; `loop` inside a `Repeat` that lists them.
     """
 
-    wants: Literal["input", "weights", "loss"]
+    wants: Literal["input", "weights", "loss", "density"]
     loss: Call
     mode: Mode
     at: str = X
@@ -340,6 +289,8 @@ Operation = (
     | Gather
     | Move
     | Project
+    | Propose
+    | Accept
     | Displace
     | Clear
     | Hold

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from atentdsl.plan.metropolis import proposal_of
 from atentdsl.plan.operations import (
+    Accept,
     Anchor,
     Carry,
     Clear,
@@ -22,6 +24,7 @@ from atentdsl.plan.operations import (
     Operation,
     Plan,
     Project,
+    Propose,
     PutAside,
     Recall,
     Repeat,
@@ -76,6 +79,7 @@ class _Walk:
         self.aside: list[str] = []  # samplers whose target's gradient is being gathered
         self.shelves: dict[tuple[str, str], int] = defaultdict(int)  # how many points are on each shelf
         self.losses = ""  # the sampler whose current point the losses belong to
+        self.dense: set[str] = set()  # registers at whose point the density is known: a sampler's, its proposal's
         self.handed = 0
         self.updated = False
 
@@ -84,7 +88,8 @@ class _Walk:
         rules: dict[type, Callable[[Any, str], None]] = {
             Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load, Evaluate: self._evaluate,
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
-            Displace: self._displace, Clear: self._clear, Hold: self._hold, Worst: self._worst, Recall: self._recall,
+            Propose: self._propose, Accept: self._accept, Displace: self._displace, Clear: self._clear,
+            Hold: self._hold, Worst: self._worst, Recall: self._recall,
             Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore,
         }  # fmt: skip
         rules[type(operation)](operation, name)
@@ -99,7 +104,7 @@ class _Walk:
 
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
-        self.fresh = self.losses = ""  # they belonged to the batch before
+        self._forget_all()  # they belonged to the batch before
 
     def _anchor(self, operation: Anchor, name: str) -> None:
         _rule(name not in self.perturbed, "a sampler keeps one anchor")
@@ -121,14 +126,20 @@ class _Walk:
     def _load(self, operation: Load, name: str) -> None:
         self._there(name)
         self.waiting.discard(name)
-        self.fresh = self.losses = ""  # they were at other weights
+        self._forget_all()  # they were at other weights
         self.displaced |= set(self.perturbed)
 
     def _evaluate(self, operation: Evaluate, name: str) -> None:
         self._there(operation.at)
         _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        if operation.mode == "train":
+            self.dense.clear()  # its running statistics are others now
         if operation.wants == "input":
             self.fresh = operation.at
+        elif operation.wants == "density":
+            _rule(operation.mode == "eval", "a density belongs to one example, and the network is in eval mode")
+            sampler = operation.at.removesuffix(proposal_of(""))
+            self.dense = {*self.dense & {sampler, proposal_of(sampler)}, operation.at}
         elif operation.wants == "loss":
             self.losses = operation.at
         elif not self.aside:
@@ -156,6 +167,21 @@ class _Walk:
         _rule((name in self.moved) == (operation.after == "move"), "a projection says what it follows: start or move")
         self._leave(name, operation.space)
 
+    def _propose(self, operation: Propose, name: str) -> None:
+        self._there(name)
+        self._there(operation.anchor)
+        _rule(name in self.dense, "a proposal needs the density at its own point")
+        self.registers.add(proposal_of(name))
+        self.dense.discard(proposal_of(name))
+
+    def _accept(self, operation: Accept, name: str) -> None:
+        self._there(name)
+        self._there(operation.anchor)
+        _rule(self.dense == {name, proposal_of(name)}, "a proposal is accepted by the densities at both points")
+        self._forget(name)
+        self.dense = {name}
+        self.moved.add(name)
+
     def _leave(self, name: str, space: str) -> None:
         self._forget(name)
         if space == "weights":
@@ -165,6 +191,11 @@ class _Walk:
         """The sampler's point is another one: neither gradient nor losses are at it."""
         self.fresh = "" if self.fresh == name else self.fresh
         self.losses = "" if self.losses == name else self.losses
+        self.dense -= {name}
+
+    def _forget_all(self) -> None:
+        self.fresh = self.losses = ""
+        self.dense.clear()
 
     def _displace(self, operation: Displace, name: str) -> None:
         self._there(name)
@@ -208,7 +239,7 @@ class _Walk:
         _rule(self.perturbed[-1:] == [name], "perturbed weights are restored, the innermost first")
         _rule((operation.how == "subtract") == self.updated, "an update keeps its weights, and loses the perturbation")
         self.waiting.discard(name)
-        self.fresh = self.losses = ""
+        self._forget_all()
         self.perturbed.pop()
         self.displaced -= {name} if operation.how == "anchor" else set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import lazy_loader
@@ -20,6 +21,11 @@ def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """-log softmax(logits)[y] per example."""
     return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
+    """z moved along the drift, and diffused."""
+    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
 
 
 def unit_l1(g: Tensor) -> Tensor:

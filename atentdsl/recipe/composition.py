@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Kinded
 from atentdsl.recipe.merging import Written
 from atentdsl.source import Diagnostic, KeyPath
@@ -20,6 +21,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _names(whole, samplers)
     yield from _fresh(whole, samplers, tables.get("data"))
     yield from _carried(whole, samplers)
+    yield from _outside_the_box(whole, samplers)
     yield from _never_drawn(whole, samplers)
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
@@ -72,6 +74,28 @@ def _carried(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
         message = "a displacement is carried from step to step, and this chain may run more than once in a step"
         mend = "drop `restarts`, or take another start" if i == 0 else "put this sampler first, or take another start"
         yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _outside_the_box(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    """A chain that accepts or rejects starts inside its support: in the box only where its anchor is there."""
+    for i, sampler in enumerate(samplers):
+        kernel = sampler.kernel
+        tested = kernel is not None and registry.primitive("kernels", kernel.kind).acceptance is not None
+        boxes = [j for j, projection in enumerate(sampler.projection) if projection.kind == "box"]
+        before = [other for other in samplers[:i] if other.space == "data"]
+        if tested and boxes and before and not all(map(_ends_in_the_box, before)):
+            message = f"under `{kernel.kind}` the box is part of the support, and the anchor may lie outside of it"
+            mend = "end the projections of each sampler before it with a `box`, its start with `projected = true`"
+            place = whole.walk_to(("sampler", i, "projection", boxes[0], "kind")).key()
+            yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _ends_in_the_box(sampler: Any) -> bool:
+    """Whether every point of a sampler of data lies in the box where its anchor does."""
+    last = sampler.projection[-1] if sampler.projection else None
+    boxed = last is not None and last.kind == "box" and last.when == "every"
+    stays = sampler.start.kind == "zero" and not sampler.moves
+    return stays or (boxed and getattr(sampler.start, "projected", True))
 
 
 def _never_drawn(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.runtime.network import example_losses, input_gradient, weight_gradient, weights_frozen
-    from atentdsl.runtime.points import carried, worse
+    from atentdsl.runtime.network import density, example_losses, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.points import carried, where_taken, worse
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
         displacement_gradient,
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "network": ("example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
-    "points": ("carried", "worse"),
+    "network": ("density", "example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
+    "points": ("carried", "where_taken", "worse"),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
 }
@@ -30,6 +30,7 @@ _HOMES = {
 __all__ = [
     "Streams",
     "carried",
+    "density",
     "displacement_gradient",
     "example_losses",
     "gathered",
@@ -40,6 +41,7 @@ __all__ = [
     "weight_shapes",
     "weights",
     "weights_frozen",
+    "where_taken",
     "worse",
 ]
 

@@ -1,4 +1,4 @@
-"""The network passes that a generated step asks for: gradients in the input, gradients in the weights."""
+"""The network passes that a generated step asks for: gradients in the input, gradients in the weights, losses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from atentdsl.runtime.points import Density
 from atentdsl.runtime.streams import Streams
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -29,6 +30,14 @@ def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Stre
     point = z.detach().requires_grad_()
     (g,) = torch.autograd.grad(_losses(model, z, point, y, loss, rng, mode).sum(), point)
     return g
+
+
+def density(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Density:
+    """The loss of each example at z and the gradient of their sum in z: one forward, one activation backward."""
+    point = z.detach().requires_grad_()
+    losses = _losses(model, z, point, y, loss, rng, mode)
+    (g,) = torch.autograd.grad(losses.sum(), point)
+    return Density(losses.detach(), g)
 
 
 def weight_gradient(

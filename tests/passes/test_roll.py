@@ -24,6 +24,7 @@ from atentdsl.plan.operations import (
     Move,
     Plan,
     Project,
+    Propose,
     PutAside,
     Recall,
     Repeat,
@@ -118,7 +119,7 @@ def begins_a_turn(loop):
     first = next(flatten(loop.body))
     if isinstance(first, Evaluate):
         return first.wants == "input"
-    return isinstance(first, Start | Take | Clear | PutAside | Recall)
+    return isinstance(first, Propose | Start | Take | Clear | PutAside | Recall)
 
 
 def written(operations):
