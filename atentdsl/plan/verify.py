@@ -97,6 +97,10 @@ class _Walk:
     def end(self) -> None:
         _rule(not self.perturbed, "weights that were perturbed are restored")
         _rule(not self.aside, "what was put aside is taken back")
+        _rule(
+            not any(register.endswith(proposal_of("")) for register in self.registers),
+            "a proposal is taken or rejected before anything else becomes of the chain",
+        )
         _rule(self.handed > 0, "a plan hands on at least one point")
 
     def _there(self, register: str) -> None:
@@ -171,6 +175,10 @@ class _Walk:
         self._there(name)
         self._there(operation.anchor)
         _rule(name in self.dense, "a proposal needs the density at its own point")
+        _rule(
+            proposal_of(name) not in self.registers,
+            "a proposal is taken or rejected before anything else becomes of the chain",
+        )
         self.registers.add(proposal_of(name))
         self.dense.discard(proposal_of(name))
 
@@ -178,6 +186,7 @@ class _Walk:
         self._there(name)
         self._there(operation.anchor)
         _rule(self.dense == {name, proposal_of(name)}, "a proposal is accepted by the densities at both points")
+        self.registers.discard(proposal_of(name))
         self._forget(name)
         self.dense = {name}
         self.moved.add(name)
@@ -213,7 +222,7 @@ class _Walk:
     def _worst(self, operation: Worst, name: str) -> None:
         _rule(name == self.losses, "the worst restart is chosen by losses at the last point")
         candidates, worst = self.shelves[name, "candidates"], self.shelves[name, "worst"]
-        _rule(worst in {0, candidates}, "every restart hands on as many points")
+        _rule(candidates > 0 and worst in {0, candidates}, "every restart hands on as many points")
         self.shelves[name, "worst"] = candidates
 
     def _recall(self, operation: Recall, name: str) -> None:

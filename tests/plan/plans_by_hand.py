@@ -51,6 +51,7 @@ def of(operation, **changes):
 
 
 clear, hold, recall = (partial(operation, "data") for operation in (Clear, Hold, Recall))
+KEPT = hold("candidates")
 
 LOSS = Call("targets", "cross_entropy")
 KERNEL = Call("kernels", "gradient", (("step_size", 0.1),))
@@ -113,7 +114,6 @@ GOOD = {
     "frozen statistics between the density and the move": train(
         TAKE, START, HERE, ASIDE, of(HANDED, mode="frozen"), GATHER, *TESTED, HANDED, UPDATE
     ),
-    "a proposal that is made again": train(TAKE, START, HERE, PROPOSE, THERE, *TESTED, HANDED, UPDATE),
     "a density that is taken again": train(TAKE, START, HERE, PROPOSE, THERE, HERE, ACCEPT, HANDED, UPDATE),
     "two chains that accept or reject": train(
         TAKE, START, HERE, *TESTED, HANDED, OTHER, of(HERE, at="other"), *ELSEWHERE,
@@ -324,12 +324,17 @@ BROKEN = {
     "a proposal is accepted by the densities at both points": [
         train(TAKE, START, HERE, PROPOSE, ACCEPT, HANDED, UPDATE),
         train(TAKE, START, HERE, *TESTED, ACCEPT, HANDED, UPDATE),
-        train(TAKE, START, HERE, PROPOSE, THERE, PROPOSE, ACCEPT, HANDED, UPDATE),
         train(TAKE, START, HERE, PROPOSE, THERE, HANDED, ACCEPT, UPDATE),
         train(TAKE, START, HERE, PROPOSE, THERE, TAKE, ACCEPT, HANDED, UPDATE),
         train(TAKE, START, HERE, PROPOSE, THERE, START, ACCEPT, HANDED, UPDATE),
         train(TAKE, START, HERE, PROPOSE, THERE, OTHER, of(HERE, at="other"), ACCEPT, HANDED, UPDATE),
         train(TAKE, START, HERE, PROPOSE, LOSSES, ACCEPT, HANDED, UPDATE),
+    ],
+    "a proposal is taken or rejected before anything else becomes of the chain": [
+        train(TAKE, START, HERE, PROPOSE, THERE, *TESTED, HANDED, UPDATE),
+        train(TAKE, START, HERE, *TESTED, PROPOSE, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, START, HERE, *TESTED, HANDED, UPDATE),
+        draw(TAKE, START, HERE, PROPOSE, KEEP),
     ],
     "a projection says what it follows: start or move": [
         train(TAKE, START, BOX, HANDED, UPDATE),
@@ -362,23 +367,26 @@ BROKEN = {
         train(TAKE, ANCHOR, START_W, LOAD, WEIGHTS, UPDATE, LOAD, SUBTRACT),
     ],
     "the worst restart is chosen by losses at the last point": [
-        train(TAKE, START, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, LOSSES, GRADIENT, MOVE, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, LOSSES, of(BOX, after="start"), Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, of(LOSSES, at=X), Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, LOSSES, START, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, LOSSES, TAKE, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, LOSSES, ANCHOR, START_W, LOAD, Worst("data"), HANDED, RESTORE, UPDATE),
-        train(TAKE, START, hold("points"), LOSSES, recall("points", 0), Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, GRADIENT, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, LOSSES, GRADIENT, MOVE, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, LOSSES, of(BOX, after="start"), Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, of(LOSSES, at=X), Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, LOSSES, START, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, LOSSES, TAKE, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, LOSSES, ANCHOR, START_W, LOAD, Worst("data"), HANDED, RESTORE, UPDATE),
+        train(TAKE, START, KEPT, hold("points"), LOSSES, recall("points", 0), Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, KEPT, GRADIENT, Worst("data"), HANDED, UPDATE),
     ],
     "every restart hands on as many points": [
-        train(TAKE, clear("worst"), *RESTART, *of_two, recall("worst", 0), HANDED, UPDATE)
-        for of_two in (
-            (clear("candidates"), START, hold("candidates"), hold("candidates"), LOSSES, Worst("data")),
-            (START, hold("candidates"), LOSSES, Worst("data")),
-            (clear("candidates"), START, LOSSES, Worst("data"), *RESTART),
-        )
+        *(
+            train(TAKE, clear("worst"), *RESTART, *of_two, recall("worst", 0), HANDED, UPDATE)
+            for of_two in (
+                (clear("candidates"), START, hold("candidates"), hold("candidates"), LOSSES, Worst("data")),
+                (START, hold("candidates"), LOSSES, Worst("data")),
+                (clear("candidates"), START, LOSSES, Worst("data"), *RESTART),
+            )
+        ),
+        train(TAKE, clear("worst"), clear("candidates"), START, LOSSES, Worst("data"), HANDED, UPDATE),
     ],
     "a point is kept before it is recalled": [
         train(TAKE, START, recall("points", 0), HANDED, UPDATE),
