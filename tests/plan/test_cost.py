@@ -85,7 +85,7 @@ def counted(execute, size=5):
 def by_kind(plan):
     """What the units are made of."""
     asked = Counter(o.wants for o in plan.flat() if isinstance(o, Evaluate))
-    gradients = asked["input"] + asked["weights"]
+    gradients = asked["input"] + asked["density"] + asked["weights"]
     return +Counter(forward=asked.total(), activations=gradients, weights=asked["weights"])
 
 
