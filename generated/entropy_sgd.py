@@ -1,12 +1,18 @@
 """entropy_sgd: one training step, as its recipe says.
 
 Compiled from entropy_sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: a7aed4ea08f97ac5e031da89aeb6cb1acbdcec470a4aa2de297ed49bddfacc57
+sha256 of the recipe's values: 46a4f445699f95e0b3b0af7e55885cd95d10eb7b4b1e40cc0350e24678b48204
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
-Passes:
-    freeze weights: no evaluation asks for an input's gradient
+Passes, at a tolerance of 0.002:
+    merge evaluations: no point is asked for both its gradients, one after the other
+    drop negligible: no coefficient is below 0.002 of their sum
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
+    freeze weights: no evaluation asks for an input's gradient alone
+    fold projections: there is no l-infinity ball with a box after it
     roll: 39 operations are written as 12
+    place: number and memory formats, the optimizer's kernels and graph capture are chosen when it runs
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from atentdsl.runtime import displacement_gradient, gathered, put_aside, set_weights, weight_gradient, weights
+from atentdsl.runtime import displacement_gradient, gathered, place, put_aside, set_weights, weight_gradient, weights
 
 NAME = "entropy_sgd"  # entropy_sgd.toml:7
 SEED = 0  # default
@@ -30,7 +36,7 @@ VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
 EPOCHS = 6  # entropy_sgd.toml:33
 ON_DIVERGENCE = "stop"  # default
-PRECISION = "float32"  # default
+PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
 SELECT = "last"  # sgd.toml:22
 
@@ -136,3 +142,8 @@ def train_step(model, optimizer, batches, rng, state):
     # update                                         entropy_sgd.toml:32 [optimizer]                Alg. 3, line 11
     optimizer.step()
     return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)

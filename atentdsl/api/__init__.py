@@ -1,4 +1,4 @@
-"""The library: load, compile, draw, train and evaluate.
+"""The library: load, compile, draw, train, evaluate and bench.
 
 Each takes a recipe as a path, the name of a shipped recipe, or a dict; `train`, `draw` and `evaluate` also take the
 caller's own network and data. The command line is a thin caller of these.
@@ -36,6 +36,7 @@ True
 
 from __future__ import annotations
 
+from atentdsl.api.benchmarking import bench, bench_epoch
 from atentdsl.api.evaluating import awaits_evaluation, evaluate
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
 from atentdsl.api.training import interrupted, resume, train
@@ -46,6 +47,8 @@ __all__ = [
     "Run",
     "Source",
     "awaits_evaluation",
+    "bench",
+    "bench_epoch",
     "compile",
     "draw",
     "evaluate",

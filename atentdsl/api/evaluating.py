@@ -86,7 +86,13 @@ def evaluate(
         checkpoint.load(network, run.checkpoint(BEST), sealed=True)
     network.to(chosen)
     return evaluation(
-        network, images.to(chosen), attacks(checked), split_name, checked.header.seed, checked.evaluate.batch
+        network,
+        images.to(chosen),
+        attacks(checked),
+        split_name,
+        checked.header.seed,
+        checked.evaluate.batch,
+        trained_in=own["policy"]["precision"] if own and "policy" in own and not elsewhere else None,
     )
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from atentdsl import recipe as recipes
 from atentdsl.codegen import Compiled, as_module, generate
-from atentdsl.plan.operations import Goal
+from atentdsl.plan.program import Goal
 from atentdsl.recipe import Recipe
 
 if TYPE_CHECKING:

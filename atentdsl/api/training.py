@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from atentdsl.api import subjects
 from atentdsl.api.recipes import Source, load
 from atentdsl.api.work import Given, Run, Work
@@ -86,6 +88,7 @@ def train(
         made = manifest.manifest(
             seed=checked.header.seed,
             device=work.device,
+            policy=work.policy(),
             recipe_hash=manifest.sha256_text(checked.resolved),
             module_hash=manifest.sha256_text(text),
             data_hashes=work.digests(),
@@ -165,15 +168,19 @@ def resume(
             if newest is None and model is None:
                 subjects.require_origin(checked, made, directory.path)
             own = Given(model, data, test, data_root, user_code, trust)
-            work = Work.prepared(checked, text, own, chosen, fresh=newest is not None)
+            work = Work.prepared(
+                checked, text, own, chosen, fresh=newest is not None, precision=_precision(made, checked)
+            )
             work.compare(made["data_sha256"], directory.path)
             identity = work.identity(directory.read_text(RECIPE))
             content = None
             if newest is not None:
                 content = snapshot.read(newest, identity, other_version)
                 snapshot.set_aside(directory.checkpoints, snapshot.step_of(newest))
-            entry = manifest.resumed(content["step"] if content else 0, chosen, command)
-            directory.write_json(MANIFEST, {**made, "resumed": [*made.get("resumed", []), entry]})
+            policy = work.policy()
+            entry = manifest.resumed(content["step"] if content else 0, chosen, policy, command)
+            made = {"policy": attrs.asdict(policy), **made, "resumed": [*made.get("resumed", []), entry]}
+            directory.write_json(MANIFEST, made)
             saving = snapshot.Saving(checkpoint_steps, checkpoint_minutes)
         except BaseException:
             directory.release()
@@ -215,6 +222,14 @@ def interrupted(
 
 def _with_seed(recipe: Source, overrides: Sequence[str], seed: int | None) -> Recipe:
     return load(recipe, [*overrides, *([f"recipe.seed={seed}"] if seed is not None else [])])
+
+
+def _precision(made: Mapping[str, Any], checked: Recipe) -> str:
+    """What the run trains in: what was chosen when it began, wherever it goes on."""
+    if "policy" in made:
+        return str(made["policy"]["precision"])
+    asked = checked.compile.precision  # before there was anything to choose, float32 was the default
+    return "float32" if asked == "auto" else asked
 
 
 def _module_text(path: Path, made: Mapping[str, Any], checked: Recipe, other_version: bool) -> str:

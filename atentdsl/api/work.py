@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atentdsl.evaluation import Attack
     from atentdsl.runtime.data import Images
     from atentdsl.runtime.directory import RunDirectory
+    from atentdsl.runtime.policy import Policy
 
 
 @attrs.frozen(eq=False)
@@ -54,7 +55,13 @@ class Given:
 
 @attrs.frozen(eq=False)
 class Work:
-    """What is trained, on what, and measured how."""
+    """What is trained, on what, and measured how.
+
+    Attributes:
+        recipe, network, training, validation, held, attacks, device: as their names say.
+        text: the module.
+        precision: what to train in whatever the device is fast at; None where the recipe says it.
+    """
 
     recipe: Recipe
     text: str
@@ -64,9 +71,18 @@ class Work:
     held: Images | None
     attacks: Sequence[Attack]
     device: torch.device
+    precision: str | None = None
 
     @classmethod
-    def prepared(cls, recipe: Recipe, text: str, own: Given, device: torch.device, fresh: bool = False) -> Work:
+    def prepared(
+        cls,
+        recipe: Recipe,
+        text: str,
+        own: Given,
+        device: torch.device,
+        fresh: bool = False,
+        precision: str | None = None,
+    ) -> Work:
         """Images and network on the device, and the attacks compiled; `fresh` as for `subjects.network`."""
         from atentdsl.evaluation import attacks
 
@@ -76,7 +92,20 @@ class Work:
         if network is None:
             network = subjects.network(recipe, training, user_code=own.user_code, trust=own.trust, fresh=fresh)
         network.to(device)
-        return cls(recipe, text, network, training, validation, held and held.to(device), attacks(recipe), device)
+        held = held and held.to(device)
+        return cls(recipe, text, network, training, validation, held, attacks(recipe), device, precision)
+
+    def program(self, file: str = "") -> Any:
+        """The module, stored in `file`, to be run in the work's precision."""
+        module = as_module(self.text, self.recipe.name, file)
+        if self.precision is not None:
+            module.PRECISION = self.precision  # `placed` reads it
+        return module
+
+    def policy(self) -> Policy:
+        """What the module chooses for the network on its device."""
+        policy: Policy = self.program().placed(self.network).policy
+        return policy
 
     def digests(self) -> dict[str, str]:
         """The sha256 of each part of the images."""
@@ -140,6 +169,8 @@ class Work:
         max_steps: int | None,
         content: Mapping[str, Any] | None,
     ) -> Run:
+        import torch
+
         from atentdsl.evaluation import evaluation
         from atentdsl.runtime import checkpoint, snapshot
         from atentdsl.runtime.directory import EVALUATION, MODULE, RECIPE
@@ -148,7 +179,7 @@ class Work:
         from atentdsl.runtime.progress import make_progress
 
         recipe = self.recipe
-        program = as_module(self.text, recipe.name, str(directory.path / MODULE))
+        program = self.program(str(directory.path / MODULE))
         steps = program.EPOCHS * program.REPEAT * max(1, len(self.training) // program.BATCH)
         with make_progress(min(steps, max_steps or steps), io.StringIO() if quiet else None) as progress:
             if content is not None:
@@ -174,8 +205,12 @@ class Work:
                 raise Interrupted(directory.path, min(steps, max_steps or steps))
 
         checkpoint.load(self.network, kept.path, sealed=True)
+        # As whoever loads the checkpoint has it: a convolution rounds by the order of its weights in memory.
+        self.network.to(memory_format=torch.contiguous_format)
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
-        result = evaluation(self.network, images, self.attacks, split, recipe.header.seed, recipe.evaluate.batch, heed)
+        trained_in = directory.manifest()["policy"]["precision"]
+        seed, size = recipe.header.seed, recipe.evaluate.batch
+        result = evaluation(self.network, images, self.attacks, split, seed, size, heed, trained_in)
         directory.write_json(EVALUATION, result)
         snapshot.remove_all_but_newest(directory.checkpoints)
         return Run(directory.path, recipe, self.network, result)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "runs", "new", "doctor")
+COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "runs", "new", "bench", "doctor")
 
 
 class Lazy(click.Group):

@@ -45,7 +45,7 @@ def list_command(root: str, as_json: bool) -> None:
 @click.argument("run", metavar="RUN", type=click.Path(exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show_command(run: str, as_json: bool) -> None:
-    """Show what RUN is: recipe, seed, device, versions, how it ended, what it reached, how to go on."""
+    """Show what RUN is: recipe, seed, device, precision, versions, how it ended, what it reached, how to go on."""
     from atentdsl.cli.tables import evaluation_table
     from atentdsl.runtime.directory import RunDirectory
     from atentdsl.runtime.runs import summary
@@ -71,6 +71,7 @@ def show_command(run: str, as_json: bool) -> None:
         "network": made["model"],
         "data": made["data"],
         "device": made["device"],
+        "precision": made.get("policy", {}).get("precision", ""),
         "versions": versions,
         "size": _bytes(found.size),
     }

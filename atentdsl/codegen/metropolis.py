@@ -5,7 +5,7 @@ from __future__ import annotations
 from atentdsl.codegen.names import Names
 from atentdsl.codegen.terms import Terms
 from atentdsl.plan.metropolis import Accept, Propose, proposal_of
-from atentdsl.plan.parts import Scheduled
+from atentdsl.plan.values import Scheduled
 
 HERE, THERE = "here", "there"
 

@@ -14,7 +14,9 @@ from atentdsl.codegen.terms import Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
-from atentdsl.plan.operations import Goal, Scheduled, Update
+from atentdsl.plan.operations import Place, Update
+from atentdsl.plan.program import Goal
+from atentdsl.plan.values import Scheduled
 from atentdsl.recipe import Recipe
 from atentdsl.recipe.tables import SCHEMA
 from atentdsl.version import __version__
@@ -47,7 +49,7 @@ class Compiled:
 
 def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     """Lowers, optimises and writes out a checked recipe. The same recipe gives the same bytes anywhere."""
-    history = stages(lower(recipe, goal))
+    history = stages(lower(recipe, goal), recipe.compile)
     plan = history[-1].plan
     written = Statements(recipe, plan)
     parts = {
@@ -57,11 +59,11 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
         "units": units(plan),
     }
     if goal == "train":
-        parts |= _training(recipe, plan, written)
+        parts |= _training(recipe, plan, written) | _placed(plan, written)
     sources = Sources(written.terms.functions)
     parts["constants"] = "\n".join(written.terms.constants.lines())
     parts["functions"] = "\n\n\n".join(sources.functions.values())
-    parts["imports"] = _imports(sources.imports, written.runtime)
+    parts["imports"] = _imports(sources.imports | written.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
     return Compiled(recipe.name, goal, _tidy(text), history)
 
@@ -85,8 +87,8 @@ def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
         f"Compiled from {file_name(recipe.file, longest=60)} by atentdsl {__version__}, schema {SCHEMA}.",
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
-        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(plan)}.",
-        "Passes:",
+        f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(history[0].plan)}.",
+        f"Passes, at a tolerance of {recipe.compile.tolerance:g}:",
     ]
     lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]
     return "\n".join(lines)
@@ -110,6 +112,16 @@ def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]
         "optimizer_settings": _returned("{" + ", ".join(f'"{name}": {text}' for name, text in settings.items()) + "}"),
         "settings": "\n".join(_settings(recipe, terms)),
     }
+
+
+def _placed(plan: Plan, written: Statements) -> dict[str, str]:
+    """How the step is made to run: as the device does it fastest, or as it stands."""
+    if any(isinstance(o, Place) for o in plan.operations):
+        written.runtime.add("place")
+        says = "The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."
+        return {"placed_says": says, "placed": "place(train_step, make_optimizer, model, PRECISION)"}
+    written.runtime.add("as_written")
+    return {"placed_says": "The step as it stands.", "placed": "as_written(train_step, make_optimizer, model)"}
 
 
 def _returned(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from atentdsl.plan.operations import Plan, Space, Start, X
+from atentdsl.plan.operations import Space, Start, X
+from atentdsl.plan.program import Plan
 
 POINT: dict[Space, str] = {"data": "z", "weights": "moved"}
 ANCHOR = "w"  # and no word of these is another's beginning before an underscore, so that no two names meet

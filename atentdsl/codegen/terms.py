@@ -7,7 +7,7 @@ from typing import Any
 
 from atentdsl.codegen.constants import Constants
 from atentdsl.codegen.literals import file_name
-from atentdsl.plan.operations import Call, Origin, Scheduled
+from atentdsl.plan.values import Call, Origin, Scheduled
 from atentdsl.recipe import Recipe
 from atentdsl.source import KeyPath
 
@@ -87,3 +87,9 @@ class Terms:
         if span.file.startswith("--set "):
             return "--set"
         return f"{file_name(span.file, LONGEST_NAME)}:{span.line}"
+
+
+def drawn(call: Call, stream: str, like: str) -> dict[str, str]:
+    """What the call's primitive draws: `xi` or `u` from the stream, in the shape of the variable `like`."""
+    names = {"normal": "xi", "uniform": "u"}
+    return {names[law]: f'rng.{law}("{stream}", {like})' for law in call.primitive.draws}

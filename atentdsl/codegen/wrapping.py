@@ -11,26 +11,34 @@ OPENING = {")": "(", "}": "{", "]": "["}
 def wrapped(text: str, indent: str = "") -> list[str]:
     """The statement as lines: broken at its last bracket where it is too long, and between what stands inside.
 
-    A statement that does not end in a bracket is left as it is.
+    At an earlier bracket where the line up to the last would be too long still.
 
     >>> wrapped("z = linf_ball(z, x, RADIUS)")
     ['z = linf_ball(z, x, RADIUS)']
     >>> wrapped("z = f(" + 20 * "a" + ", g(b, c))", indent=100 * " ")[1].strip()
     'aaaaaaaaaaaaaaaaaaaa,'
+    >>> [line.strip() for line in wrapped("z = step(z, g) + pull(z, x)", indent=100 * " ")]
+    ['z = step(', 'z, g', ') + pull(z, x)']
+
+    A statement that does not end in a bracket is left as it is.
     """
     if len(indent) + len(text) <= LINE or text[-1:] not in OPENING:
         return [indent + text]
     opening, commas = _last_bracket(text)
+    tail = ""
+    while len(indent) + opening >= LINE and (end := max(text.rfind(closing, 0, opening) for closing in OPENING)) > 0:
+        text, tail = text[: end + 1], text[end + 1 :] + tail
+        opening, commas = _last_bracket(text)
     head, inside, inner = text[: opening + 1], text[opening + 1 : -1], indent + INDENT
     if len(inner) + len(inside) <= LINE:
-        return [indent + head, inner + inside, indent + text[-1]]
+        return [indent + head, inner + inside, indent + text[-1] + tail]
     ends = [*commas, len(text) - 1]
     parts = [text[begin + 1 : end].strip() for begin, end in zip([opening, *commas], ends, strict=True)]
     lines = [indent + head]
     for part in parts:
         *first, last = wrapped(part, inner)
         lines += [*first, f"{last},"]
-    return [*lines, indent + text[-1]]
+    return [*lines, indent + text[-1] + tail]
 
 
 def _last_bracket(text: str) -> tuple[int, list[int]]:

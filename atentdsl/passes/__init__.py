@@ -1,5 +1,5 @@
 """Passes over the plan: one file each, run in the order of `pipeline.py`."""
 
-from atentdsl.passes.pipeline import PIPELINE, Stage, optimised, stages
+from atentdsl.passes.pipeline import PIPELINE, Stage, optimised, stages, switch
 
-__all__ = ["PIPELINE", "Stage", "optimised", "stages"]
+__all__ = ["PIPELINE", "Stage", "optimised", "stages", "switch"]

@@ -9,22 +9,15 @@ from __future__ import annotations
 import attrs
 
 from atentdsl.plan.cost import units, units_as_usually_written
-from atentdsl.plan.operations import (
-    Accept,
-    Evaluate,
-    Frozen,
-    Hold,
-    Move,
-    Operation,
-    Plan,
-    Project,
-    Propose,
-)
+from atentdsl.plan.metropolis import Accept, Propose
+from atentdsl.plan.operations import Between, Bounds, Evaluate, Frozen, Hold, Move, Operation, Project
+from atentdsl.plan.program import Plan
+from atentdsl.recipe.tables import Compile
 
 NAME = "freeze weights"
 
 
-def apply(plan: Plan) -> Plan:
+def apply(plan: Plan, settings: Compile) -> Plan:
     """The plan with each run of moves inside a frozen region."""
     result: list[Operation] = []
     run: list[Operation] = []
@@ -38,11 +31,11 @@ def apply(plan: Plan) -> Plan:
     return attrs.evolve(plan, operations=(*result, *_region(run)))
 
 
-def why_not(plan: Plan) -> str | None:
+def why_not(plan: Plan, settings: Compile) -> str | None:
     """The reason why the pass changes nothing, or None."""
     if any(_asks_the_input(o) for o in plan.flat()):
         return None
-    return "no evaluation asks for an input's gradient"
+    return "no evaluation asks for an input's gradient alone"
 
 
 def effect(before: Plan, after: Plan) -> str:
@@ -55,7 +48,7 @@ def effect(before: Plan, after: Plan) -> str:
 
 def _of_data(operation: Operation) -> bool:
     moves = isinstance(operation, Move | Project) and operation.space == "data"
-    return moves or isinstance(operation, Propose | Accept) or _asks_the_input(operation)
+    return moves or isinstance(operation, Bounds | Between | Propose | Accept) or _asks_the_input(operation)
 
 
 def _asks_the_input(operation: Operation) -> bool:

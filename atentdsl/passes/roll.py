@@ -13,25 +13,26 @@ from typing import Any
 
 import attrs
 
+from atentdsl.plan.metropolis import Propose
 from atentdsl.plan.operations import (
     Clear,
     Evaluate,
     Frozen,
     Operation,
-    Plan,
-    Propose,
     PutAside,
     Recall,
     Repeat,
     Start,
     Take,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.recipe.tables import Compile
 
 NAME = "roll"
 LONGEST_BODY = 32  # operations; one move's are at most a handful
 
 
-def apply(plan: Plan) -> Plan:
+def apply(plan: Plan, settings: Compile) -> Plan:
     """The plan with its repetitions as loops."""
     operations = list(plan.operations)
     while (rolled := _rolled(operations)) != operations:
@@ -39,9 +40,9 @@ def apply(plan: Plan) -> Plan:
     return attrs.evolve(plan, operations=tuple(operations))
 
 
-def why_not(plan: Plan) -> str | None:
+def why_not(plan: Plan, settings: Compile) -> str | None:
     """The reason why the pass changes nothing, or None."""
-    return None if apply(plan) != plan else "no operations repeat"
+    return None if apply(plan, settings) != plan else "no operations repeat"
 
 
 def effect(before: Plan, after: Plan) -> str:
@@ -67,7 +68,7 @@ def _rolled(operations: Sequence[Operation]) -> list[Operation]:
 
 def _begins_a_turn(operation: Operation) -> bool:
     if isinstance(operation, Evaluate):
-        return operation.wants == "input"
+        return operation.asks_input
     return isinstance(operation, Frozen | Propose | PutAside | Recall | Start | Take | Clear)
 
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from atentdsl.plan.parts import Call, Scheduled
+from atentdsl.plan.values import Call, Scheduled
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Kinded
 
 # Arguments of primitives' functions that are bound to values of the step, never to parameters of the same name.
 TENSORS = frozenset(
-    {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "shapes", "logits", "y", "t", "parameters", "lr"}
-    | {"proposal", "back", "gain"}
+    {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "shapes", "t", "parameters", "lr"}
+    | {"logits", "y", "clean", "clean_again", "proposal", "back", "gain"}
 )
 Lengths = Mapping[str, int]
 """How long what is counted lasts, where a schedule does not say: `epochs`, and `moves` inside a sampler."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from atentdsl.plan.operations import Evaluate, Plan
+from atentdsl.plan.operations import Clean, Evaluate
+from atentdsl.plan.program import Plan
 
 FORWARD = ACTIVATION_BACKWARD = WEIGHT_GRADIENTS = 1
 UNITS = {
@@ -10,18 +11,28 @@ UNITS = {
     "input": FORWARD + ACTIVATION_BACKWARD,
     "density": FORWARD + ACTIVATION_BACKWARD,
     "weights": FORWARD + ACTIVATION_BACKWARD + WEIGHT_GRADIENTS,
+    "both": FORWARD + ACTIVATION_BACKWARD + WEIGHT_GRADIENTS,
 }
 
 
 def units(plan: Plan) -> int:
-    """Network passes of one step: an input evaluation 2, a weight evaluation 3, losses alone 1.
+    """Network passes of one step: an input evaluation 2, a weight evaluation 3, both at one point 3, losses alone 1.
 
     Autograd is asked for the input's gradient alone, so an input evaluation costs 2 whether or not weights are frozen.
+    Each clean forward costs 1 where its logits are constants, and 3 where an objective is differentiated in them.
     """
-    return sum(UNITS[operation.wants] for operation in plan.flat() if isinstance(operation, Evaluate))
+    evaluations = [operation for operation in plan.flat() if isinstance(operation, Evaluate)]
+    return sum(UNITS[operation.wants] for operation in evaluations) + _clean(plan)
 
 
 def units_as_usually_written(plan: Plan) -> int:
     """The same with `loss.backward()` at every gradient, which computes weight gradients that nobody reads."""
     evaluations = [operation.wants for operation in plan.flat() if isinstance(operation, Evaluate)]
-    return sum(UNITS["loss" if wants == "loss" else "weights"] for wants in evaluations)
+    return sum(UNITS["loss" if wants == "loss" else "weights"] for wants in evaluations) + _clean(plan)
+
+
+def _clean(plan: Plan) -> int:
+    """What the plan's clean forwards cost."""
+    kept = sum(isinstance(operation, Clean) for operation in plan.flat())
+    made = [o for o in plan.flat() if isinstance(o, Evaluate) and isinstance(o.clean, int)]
+    return kept * FORWARD + sum(int(o.clean) * (FORWARD if o.loss.holds_clean else UNITS[o.wants]) for o in made)

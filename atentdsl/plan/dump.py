@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from atentdsl.plan.metropolis import proposal_of
+from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
-    Accept,
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -21,19 +22,20 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Plan,
+    Place,
     Project,
-    Propose,
     PutAside,
     Recall,
     Repeat,
     Restore,
-    Scheduled,
     Start,
     Take,
     Update,
     Worst,
+    X,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call, Scheduled
 
 
 def dump(plan: Plan, limit: int | None = None) -> str:
@@ -63,14 +65,18 @@ def _line(operation: Operation) -> str:
             return f"start     {_start(operation)}"
         case Load(sampler=name):
             return f"load      w = {name}"
+        case Clean(mode=mode):
+            return f"clean     the logits at {X} are kept, {mode} mode"
         case Evaluate(wants="input", loss=loss, mode=mode, at=at):
-            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  g = input gradient of {loss.kind} at {at}, {mode} mode{_clean(operation)}"
         case Evaluate(wants="weights", loss=loss, mode=mode, at=at, coefficient=c):
-            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode{_clean(operation)}"
+        case Evaluate(wants="both", loss=loss, mode=mode, at=at, coefficient=c):
+            return f"evaluate  g and weight gradient of {_number(c)} * {loss.kind} at {at}, {mode} mode"
         case Evaluate(wants="density", loss=loss, mode=mode, at=at):
-            return f"evaluate  losses and input gradient of {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  losses and input gradient of {loss.kind} at {at}, {mode} mode{_clean(operation)}"
         case Evaluate(loss=loss, mode=mode, at=at):
-            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode"
+            return f"evaluate  losses: {loss.kind} at {at}, {mode} mode{_clean(operation)}"
         case PutAside(sampler=name):
             return f"aside     the gradients gathered, for the target of {name}"
         case Gather(sampler=name):
@@ -79,6 +85,10 @@ def _line(operation: Operation) -> str:
             return f"move      {_move(operation)}"
         case Project(sampler=name, call=call):
             return f"project   {name} = {_call(call)}"
+        case Bounds(sampler=name, anchor=anchor, radius=radius):
+            return f"bounds    {name}.low, {name}.high = box around {anchor} within {_value(radius)}"
+        case Between(sampler=name):
+            return f"project   {name} = between {name}.low and {name}.high"
         case Propose():
             return f"propose   {_propose(operation)}"
         case Accept():
@@ -103,12 +113,22 @@ def _line(operation: Operation) -> str:
             return f"restore   w = {name}.anchor"
         case Restore(sampler=name):
             return f"restore   w = w - ({name} - {name}.anchor)"
+        case Place():
+            return "place     the step where the device runs it fastest"
         case Frozen():
             return "frozen    weights ask for no gradient:"
         case Repeat(count=count, coefficients=coefficients, first=first):
             listed = f" with c in {', '.join(map(_number, coefficients))}" if coefficients else ""
             counted = f" with k from {first}" if first is not None else ""
             return f"repeat    {count} times{listed}{counted}:"
+
+
+def _clean(evaluation: Evaluate) -> str:
+    """Where its clean logits come from, if it asks for any."""
+    if evaluation.clean == "kept":
+        return ", clean logits as kept"
+    times = f" {evaluation.clean} times" if evaluation.clean != 1 else ""
+    return f", clean logits made{times}" if evaluation.clean else ""
 
 
 def _start(start: Start) -> str:

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import lazy_loader
 
-from atentdsl.plan.metropolis import proposal_of
+from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
-    Accept,
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -28,60 +28,28 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Plan,
+    Place,
     Project,
-    Propose,
     PutAside,
     Recall,
     Restore,
-    Scheduled,
     Start,
     Take,
     Update,
     Worst,
     X,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.trace import Draws, Trace
+from atentdsl.plan.values import Call, Scheduled
 from atentdsl.primitives.kernel import accumulated, look_ahead
-from atentdsl.primitives.tensors import unit_l1
+from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
 
 torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
-
-
-class Draws(Protocol):
-    """Named random streams of one outer step, each read on from draw to draw; and which epoch and step it is."""
-
-    epoch: int
-    step: int
-
-    def normal(self, place: str, like: Tensor) -> Tensor:
-        """Standard normal numbers of like's shape."""
-
-    def uniform(self, place: str, like: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) of like's shape."""
-
-
-@attrs.define
-class Trace:
-    """What one execution went through.
-
-    Attributes:
-        points: every point that the weights' gradient was asked for at, with its coefficient: of data
-            `(batch, *input)`, of displaced weights `(1, weights)`.
-        kept: the same of a plan that draws: what it hands on.
-        visited: every value z took after a start, a move or a projection.
-        gradients: g at every input evaluation.
-        signal: sum of c_k times the mean loss, and of the displacements; detached.
-    """
-
-    points: list[tuple[Tensor, float]] = attrs.field(factory=list)
-    kept: list[tuple[Tensor, float]] = attrs.field(factory=list)
-    visited: list[Tensor] = attrs.field(factory=list)
-    gradients: list[Tensor] = attrs.field(factory=list)
-    signal: Tensor | None = None
 
 
 def interpret(
@@ -104,13 +72,15 @@ def interpret(
     """
     if optimizer is not None:
         optimizer.zero_grad()
-    execution = _Execution(model, optimizer, batches, rng, state)
+    execution = Interpreter(model, optimizer, batches, rng, state)
     for operation in plan.flat():
         execution.execute(operation)
     return execution.trace
 
 
-class _Execution:
+class Interpreter:
+    """Executes operations one by one on a network; `trace` says what it went through."""
+
     def __init__(self, model: Any, optimizer: Any, batches: Any, rng: Draws, state: dict[str, Any]) -> None:
         self.model, self.optimizer, self.batches, self.rng, self.state = model, optimizer, batches, rng, state
         self.trace = Trace()
@@ -118,8 +88,10 @@ class _Execution:
         self.y: Any = None
         self.g: Any = None
         self.old: Any = None
+        self.bounds: dict[str, Any] = {}  # the least and the largest coordinates, by sampler
         self.velocity: dict[str, Any] = {}
         self.losses: Any = None
+        self.clean: Any = None  # the logits at x that are kept
         self.density: dict[str, tuple[Any, Any]] = {}  # losses and their gradient, by the register of the point
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
         self.shelves: dict[tuple[str, str], list[Any]] = {}
@@ -127,6 +99,7 @@ class _Execution:
         self.masks: dict[int, tuple[Any, Any]] = {}  # the dropout generator's state at each point, by its identity
 
     def execute(self, operation: Operation) -> None:
+        """Does what the operation says."""
         name = getattr(operation, "sampler", "")
         match operation:
             case Take():
@@ -143,6 +116,8 @@ class _Execution:
                 self.trace.visited.append(z)
             case Load():
                 self._load(self.points[name])
+            case Clean(mode=mode):
+                self.clean = self._clean(mode)
             case Evaluate():
                 with _buffers_kept(self.model, operation.mode == "frozen"):
                     self._evaluate(operation)
@@ -160,6 +135,11 @@ class _Execution:
             case Project(call=call, anchor=anchor, index=index):
                 tensors = {"z": self.points[name], "old": self.old, "anchor": self.points[anchor]}
                 self.points[name] = self._apply(call, index=index, **tensors)
+                self.trace.visited.append(self.points[name])
+            case Bounds(anchor=anchor, radius=radius):
+                self.bounds[name] = bounds_in_box(self.points[anchor], self._number(radius))
+            case Between():
+                self.points[name] = between(self.points[name], *self.bounds[name])
                 self.trace.visited.append(self.points[name])
             case Propose():
                 self._propose(operation)
@@ -190,27 +170,36 @@ class _Execution:
                 self._load(self.points[f"{name}.anchor"])
             case Restore():
                 self._load(self._weights() - (self.points[name] - self.points[f"{name}.anchor"]))
+            case Place():
+                pass  # how fast a step runs is no part of what it means
 
     def _evaluate(self, operation: Evaluate) -> None:
-        loss, mode, point = operation.loss, operation.mode, self.points[operation.at]
-        if operation.wants == "input":
+        point = self.points[operation.at]
+        if operation.wants == "loss":
+            with torch.no_grad():
+                self.losses = self._losses(point, point, operation)
+            return
+        if operation.wants == "density":
             z = point.detach().requires_grad_()
-            (self.g,) = torch.autograd.grad(self._losses(z, point, loss, mode).sum(), z)
-            self.trace.gradients.append(self.g)
-        elif operation.wants == "density":
-            z = point.detach().requires_grad_()
-            losses = self._losses(z, point, loss, mode)
+            losses = self._losses(z, point, operation)
             (g,) = torch.autograd.grad(losses.sum(), z)
             self.density[operation.at] = losses.detach(), g
             self.trace.gradients.append(g)
-        elif operation.wants == "weights":
+            return
+        z = point.detach().requires_grad_(operation.asks_input)
+        total = self._losses(z, point, operation).sum()
+        inputs = [z] if operation.asks_input else []
+        gradients = list(torch.autograd.grad(total, [*inputs, *self._asked(operation)], allow_unused=True))
+        if operation.asks_input:
+            self.g = gradients.pop(0)
+            self.trace.gradients.append(self.g)
+        if operation.asks_weights:
             assert isinstance(operation.coefficient, Fraction)
-            signal = float(operation.coefficient) * self._losses(point.detach(), point, loss, mode).mean()
-            signal.backward()
-            self._hand_on(point, float(operation.coefficient), signal.detach())
-        else:
-            with torch.no_grad():
-                self.losses = self._losses(point, point, loss, mode)
+            weight = float(operation.coefficient) / len(z)
+            for p, g in zip(self._parameters(), gradients, strict=True):
+                if g is not None:
+                    p.grad = weight * g if p.grad is None else torch.add(p.grad, g, alpha=weight)
+            self._hand_on(point, float(operation.coefficient), weight * total.detach())
 
     def _move(self, move: Move) -> None:
         z, anchor, k = self.points[move.sampler], self.points[move.anchor], move.index
@@ -296,21 +285,41 @@ class _Execution:
             for z, kept in zip(candidates, self.shelves[name, "worst"], strict=True)
         ]
 
-    def _losses(self, z: Any, point: Any, loss: Call, mode: str) -> Any:
-        """The loss per example. A point has one dropout mask, so a second evaluation at it draws the same again."""
+    def _losses(self, z: Any, point: Any, operation: Evaluate) -> Any:
+        """The loss per example; the clean logits that it asks for are made first."""
+        loss, mode, x = operation.loss, operation.mode, self.points.get(X)
+        if operation.clean == "kept":
+            made = [self.clean]
+        elif loss.holds_clean:
+            made = [self._clean(mode) for _ in range(operation.clean)]
+        else:
+            made = [self._logits(x, x, mode) for _ in range(operation.clean)]
+        clean = {name: made[min(i, len(made) - 1)] for i, name in enumerate(loss.clean)}
+        return self._apply(loss, logits=self._logits(z, point, mode), y=self.y, **clean)
+
+    def _clean(self, mode: str) -> Any:
+        """The logits at x, constant."""
+        with torch.no_grad(), _buffers_kept(self.model, mode == "frozen"):
+            return self._logits(self.points[X], self.points[X], mode)
+
+    def _logits(self, z: Any, point: Any, mode: str) -> Any:
+        """The network at z. A point has one dropout mask, so a second evaluation at it draws the same again."""
         self.model.train(mode != "eval")
         if mode == "eval":  # draws no mask
-            return loss.function(self.model(z), self.y)
+            return self.model(z)
         now = _global_state(z)
         again = id(point) in self.masks
         if again:
             _set_global_state(z, self.masks[id(point)][1])
         else:
             self.masks[id(point)] = point, now
-        losses = loss.function(self.model(z), self.y)
+        logits = self.model(z)
         if again:
             _set_global_state(z, now)
-        return losses
+        return logits
+
+    def _asked(self, operation: Evaluate) -> list[Any]:
+        return self._parameters() if operation.asks_weights else []
 
     def _parameters(self) -> list[Any]:
         return [p for p in self.model.parameters() if p.requires_grad]

@@ -21,13 +21,11 @@ from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, s
 from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
-    Call,
     Carry,
     Clear,
     Displace,
     Evaluate,
     Gather,
-    Goal,
     Hold,
     Keep,
     Load,
@@ -35,8 +33,6 @@ from atentdsl.plan.operations import (
     Momentum,
     Move,
     Operation,
-    Origin,
-    Plan,
     Project,
     PutAside,
     Recall,
@@ -48,6 +44,8 @@ from atentdsl.plan.operations import (
     X,
 )
 from atentdsl.plan.paper import citations
+from atentdsl.plan.program import Goal, Plan
+from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
 from atentdsl.recipe import Recipe
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from atentdsl.plan.calls import Lengths, call, number, over_moves
-from atentdsl.plan.parts import Call, Origin, Scheduled, origin
+from atentdsl.plan.values import Call, Origin, Scheduled, origin
 from atentdsl.primitives import registry
 
 
@@ -76,6 +76,11 @@ class Accept:
 def proposal_of(sampler: str) -> str:
     """The register of a sampler's proposal."""
     return f"{sampler}.proposal"
+
+
+def chain_of(register: str) -> str:
+    """The sampler whose point, or whose proposal, a register of data holds; `batch.x` is its own."""
+    return register.removesuffix(proposal_of(""))
 
 
 def tests(sampler: Any) -> bool:

@@ -8,22 +8,18 @@ stands for is kept beside it and takes no part in comparisons.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
-from atentdsl.plan.metropolis import Accept as Accept
-from atentdsl.plan.metropolis import Propose as Propose
-from atentdsl.plan.parts import Call as Call
-from atentdsl.plan.parts import Origin as Origin
-from atentdsl.plan.parts import Scheduled as Scheduled
-from atentdsl.plan.parts import origin as _origin
+from atentdsl.plan.metropolis import Accept, Propose
+from atentdsl.plan.values import Call, Origin, Scheduled
+from atentdsl.plan.values import origin as _origin
 
-Goal = Literal["train", "draw"]
 Space = Literal["data", "weights"]
 Mode = Literal["train", "eval", "frozen"]
+Wants = Literal["input", "weights", "both", "loss", "density"]
 X = "batch.x"
 """The register of the batch; no sampler's name has a point in it."""
 
@@ -70,25 +66,50 @@ class Load:
 
 
 @attrs.frozen
+class Clean:
+    """The network's logits at the batch's x become the clean logits that are kept, constant, for evaluations after it.
+
+    They hold as long as the weights, the batch and what the network has learned of its running statistics.
+    """
+
+    mode: Mode
+    origin: Origin = _origin()
+
+
+@attrs.frozen
 class Evaluate:
     """The network at a point, and what is asked of it there.
 
     Attributes:
         wants: `input`: the gradient of the summed loss in the point becomes g. `weights`: the gradient of c times the
-            mean loss in the weights is gathered. `loss`: the losses, without a gradient. `density`: the losses and the
-            gradient of their sum in the point, which a Metropolis test reads.
+            mean loss in the weights is gathered: of the summed loss, multiplied by c / n. `both`: the two, of one
+            forward and one backward. `loss`: the losses, without a gradient. `density`: the losses and the gradient of
+            their sum in the point, which a Metropolis test reads.
         loss: the per-example loss.
         mode: the network's mode.
         at: the register of the point: `batch.x`, a data sampler, or a data sampler's proposal.
-        coefficient: c of the point, for `weights`; `loop` inside a `Repeat` that lists them.
+        coefficient: c of the point, for `weights` and `both`; `loop` inside a `Repeat` that lists them.
+        clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
+            `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
     """
 
-    wants: Literal["input", "weights", "loss", "density"]
+    wants: Wants
     loss: Call
     mode: Mode
     at: str = X
     coefficient: Fraction | Literal["loop"] | None = None
+    clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
     origin: Origin = _origin()
+
+    @property
+    def asks_input(self) -> bool:
+        """Whether g becomes the gradient in the point."""
+        return self.wants in {"input", "both"}
+
+    @property
+    def asks_weights(self) -> bool:
+        """Whether a gradient in the weights is gathered."""
+        return self.wants in {"weights", "both"}
 
 
 @attrs.frozen
@@ -161,6 +182,29 @@ class Project:
     call: Call
     after: Literal["start", "move"]
     index: int | Literal["loop"] | None = None
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Bounds:
+    """The least and largest coordinates within `radius` of the anchor's and within [0, 1] are kept for `Between`.
+
+    Attributes:
+        radius: the l-infinity ball's, in units of the input.
+    """
+
+    sampler: str
+    anchor: str
+    radius: float | Scheduled
+    origin: Origin = _origin()
+
+
+@attrs.frozen
+class Between:
+    """Each coordinate of z becomes the nearest between the sampler's bounds; `after` as for `Project`."""
+
+    sampler: str
+    after: Literal["start", "move"]
     origin: Origin = _origin()
 
 
@@ -256,6 +300,13 @@ class Restore:
 
 
 @attrs.frozen
+class Place:
+    """The step runs where and how the device is fastest; `runtime` chooses when it runs. Stands first."""
+
+    origin: Origin = _origin()
+
+
+@attrs.frozen
 class Frozen:
     """The body, with no weight asking for a gradient."""
 
@@ -284,11 +335,14 @@ Operation = (
     | Anchor
     | Start
     | Load
+    | Clean
     | Evaluate
     | PutAside
     | Gather
     | Move
     | Project
+    | Bounds
+    | Between
     | Propose
     | Accept
     | Displace
@@ -300,41 +354,7 @@ Operation = (
     | Carry
     | Update
     | Restore
+    | Place
     | Frozen
     | Repeat
 )
-
-
-@attrs.frozen
-class Plan:
-    """Operations towards a goal: `train` a step, or `draw` the points and their weights."""
-
-    goal: Goal
-    operations: tuple[Operation, ...]
-
-    def flat(self) -> Iterator[Operation]:
-        """Every operation in the order it runs, loops unrolled and regions opened."""
-        return flatten(self.operations)
-
-
-def flatten(operations: tuple[Operation, ...]) -> Iterator[Operation]:
-    """Every operation in the order it runs, loops unrolled and regions opened."""
-    for operation in operations:
-        if isinstance(operation, Frozen):
-            yield from flatten(operation.body)
-        elif isinstance(operation, Repeat):
-            for turn in range(operation.count):
-                for inner in flatten(operation.body):
-                    yield _in_turn(inner, operation, turn)
-        else:
-            yield operation
-
-
-def _in_turn(operation: Operation, loop: Repeat, turn: int) -> Operation:
-    """The operation with the coefficient and the index of a loop's turn."""
-    changed: dict[str, Any] = {}
-    if loop.coefficients and getattr(operation, "coefficient", None) == "loop":
-        changed["coefficient"] = loop.coefficients[turn]
-    if loop.first is not None and getattr(operation, "index", None) == "loop":
-        changed["index"] = loop.first + turn
-    return attrs.evolve(operation, **changed) if changed else operation

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from atentdsl.plan.metropolis import proposal_of
+from atentdsl.plan.metropolis import Accept, Propose, chain_of, proposal_of
 from atentdsl.plan.operations import (
-    Accept,
     Anchor,
+    Between,
+    Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -22,9 +24,8 @@ from atentdsl.plan.operations import (
     Load,
     Move,
     Operation,
-    Plan,
+    Place,
     Project,
-    Propose,
     PutAside,
     Recall,
     Repeat,
@@ -35,6 +36,7 @@ from atentdsl.plan.operations import (
     Worst,
     X,
 )
+from atentdsl.plan.program import Plan
 
 
 class PlanError(Exception):
@@ -45,9 +47,10 @@ def verify(plan: Plan) -> Plan:
     """The plan itself, if it keeps every rule.
 
     Raises:
-        PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point), leaves
-            what it put aside or weights that it perturbed, hands nothing on, updates twice or never, evaluates weights
-            where they are frozen, or has a loop whose coefficients or indices do not match its turns.
+        PlanError: it reads what is not there yet (a batch, a gradient at the point, an anchor, a kept point, clean
+            logits of this batch at these weights), leaves what it put aside or weights that it perturbed, hands nothing
+            on, updates twice or never, evaluates weights where they are frozen, is placed twice or late, or has a loop
+            whose coefficients or indices do not match its turns.
     """
     _structure(plan.operations, frozen=False, coefficients=False, indices=False)
     flat = list(plan.flat())
@@ -59,6 +62,7 @@ def verify(plan: Plan) -> Plan:
     _rule(len(updates) == (1 if plan.goal == "train" else 0), "a plan that trains updates once, and no other does")
     after = flat[updates[0] + 1 :] if updates else []
     _rule(all(isinstance(o, Restore) for o in after), "an update ends a plan, but for what restores the weights")
+    _rule(not any(isinstance(o, Place) for o in flat[1:]), "a plan is placed once, before anything else")
     return plan
 
 
@@ -79,6 +83,9 @@ class _Walk:
         self.aside: list[str] = []  # samplers whose target's gradient is being gathered
         self.shelves: dict[tuple[str, str], int] = defaultdict(int)  # how many points are on each shelf
         self.losses = ""  # the sampler whose current point the losses belong to
+        self.chosen: set[str] = set()  # samplers whose worst restart so far is known
+        self.bounded: dict[str, str] = {}  # samplers that have bounds, and the anchor they are around
+        self.clean = ""  # the mode in which the clean logits were kept, while they hold
         self.dense: set[str] = set()  # registers at whose point the density is known: a sampler's, its proposal's
         self.handed = 0
         self.updated = False
@@ -86,11 +93,12 @@ class _Walk:
     def step(self, operation: Operation) -> None:
         name = getattr(operation, "sampler", "")
         rules: dict[type, Callable[[Any, str], None]] = {
-            Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load, Evaluate: self._evaluate,
+            Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load,
+            Clean: self._clean, Evaluate: self._evaluate,
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
-            Propose: self._propose, Accept: self._accept, Displace: self._displace, Clear: self._clear,
-            Hold: self._hold, Worst: self._worst, Recall: self._recall,
-            Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore,
+            Bounds: self._bounds, Between: self._between, Propose: self._propose, Accept: self._accept,
+            Displace: self._displace, Clear: self._clear, Hold: self._hold, Worst: self._worst, Recall: self._recall,
+            Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore, Place: self._place,
         }  # fmt: skip
         rules[type(operation)](operation, name)
 
@@ -108,6 +116,7 @@ class _Walk:
 
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
+        self._forget(X)
         self._forget_all()  # they belonged to the batch before
 
     def _anchor(self, operation: Anchor, name: str) -> None:
@@ -133,20 +142,30 @@ class _Walk:
         self._forget_all()  # they were at other weights
         self.displaced |= set(self.perturbed)
 
+    def _clean(self, operation: Clean, name: str) -> None:
+        self._there(X)
+        _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        self.clean = operation.mode
+
     def _evaluate(self, operation: Evaluate, name: str) -> None:
         self._there(operation.at)
         _rule(not self.waiting, "the network takes the weights before it is evaluated at them")
+        if operation.loss.clean:
+            self._there(X)
+        if operation.clean == "kept":
+            _rule(self.clean == operation.mode, "clean logits are kept in this mode, at these weights and statistics")
         if operation.mode == "train":
-            self.dense.clear()  # its running statistics are others now
-        if operation.wants == "input":
+            self.clean = ""  # the running statistics are others now
+            self.dense.clear()
+        if operation.asks_input:
             self.fresh = operation.at
-        elif operation.wants == "density":
+        if operation.wants == "density":
             _rule(operation.mode == "eval", "a density belongs to one example, and the network is in eval mode")
-            sampler = operation.at.removesuffix(proposal_of(""))
+            sampler = chain_of(operation.at)
             self.dense = {*self.dense & {sampler, proposal_of(sampler)}, operation.at}
         elif operation.wants == "loss":
             self.losses = operation.at
-        elif not self.aside:
+        elif operation.asks_weights and not self.aside:
             _rule(operation.mode == "train", "the signal's gradient is taken in train mode")
             _rule(self.goal == "train", "points are kept to draw, evaluated to train")
             self.handed += 1
@@ -170,6 +189,19 @@ class _Walk:
         self._there(name)
         _rule((name in self.moved) == (operation.after == "move"), "a projection says what it follows: start or move")
         self._leave(name, operation.space)
+
+    def _bounds(self, operation: Bounds, name: str) -> None:
+        self._there(operation.anchor)
+        self.bounded[name] = operation.anchor
+
+    def _between(self, operation: Between, name: str) -> None:
+        self._there(name)
+        _rule(name in self.bounded, "bounds are there before a point is brought between them")
+        _rule((name in self.moved) == (operation.after == "move"), "a projection says what it follows: start or move")
+        self._leave(name, "data")
+
+    def _place(self, operation: Place, name: str) -> None:
+        _rule(self.goal == "train", "a step is placed, and not what is drawn")
 
     def _propose(self, operation: Propose, name: str) -> None:
         self._there(name)
@@ -197,13 +229,14 @@ class _Walk:
             self.waiting.add(name)
 
     def _forget(self, name: str) -> None:
-        """The sampler's point is another one: neither gradient nor losses are at it."""
+        """The register holds another point: neither gradient nor losses are at it, and no bounds around it."""
+        self.bounded = {sampler: anchor for sampler, anchor in self.bounded.items() if anchor != name}
         self.fresh = "" if self.fresh == name else self.fresh
         self.losses = "" if self.losses == name else self.losses
         self.dense -= {name}
 
     def _forget_all(self) -> None:
-        self.fresh = self.losses = ""
+        self.fresh = self.losses = self.clean = ""
         self.dense.clear()
 
     def _displace(self, operation: Displace, name: str) -> None:
@@ -214,6 +247,7 @@ class _Walk:
 
     def _clear(self, operation: Clear, name: str) -> None:
         self.shelves[name, operation.shelf] = 0
+        self.chosen -= {name} if operation.shelf == "worst" else set()
 
     def _hold(self, operation: Hold, name: str) -> None:
         self._there(name)
@@ -222,7 +256,8 @@ class _Walk:
     def _worst(self, operation: Worst, name: str) -> None:
         _rule(name == self.losses, "the worst restart is chosen by losses at the last point")
         candidates, worst = self.shelves[name, "candidates"], self.shelves[name, "worst"]
-        _rule(candidates > 0 and worst in {0, candidates}, "every restart hands on as many points")
+        _rule(name not in self.chosen or worst == candidates, "every restart hands on as many points")
+        self.chosen.add(name)
         self.shelves[name, "worst"] = candidates
 
     def _recall(self, operation: Recall, name: str) -> None:
@@ -272,13 +307,22 @@ def _structure(operations: tuple[Operation, ...], frozen: bool, coefficients: bo
 def _one(operation: Operation, frozen: bool, coefficients: bool, indices: bool) -> None:
     coefficient = getattr(operation, "coefficient", None)
     if isinstance(operation, Evaluate):
-        weights = operation.wants == "weights"
+        weights = operation.asks_weights
         _rule(not (weights and frozen), "frozen weights have no gradient")
         _rule(weights == (coefficient is not None), "weight evaluations, and they alone, have a coefficient")
+        _rule(_brings_its_clean_logits(operation), "an evaluation has the clean logits that its loss asks for")
     _rule(not (frozen and isinstance(operation, _OF_WEIGHTS)), "frozen weights do not move")
     _coefficient(coefficient, coefficients)
     if getattr(operation, "index", None) == "loop":
         _rule(indices, "a loop's index stands inside a loop that counts")
+
+
+def _brings_its_clean_logits(evaluation: Evaluate) -> bool:
+    """By as many forwards as the loss reads them, or fewer but one; kept ones are constants."""
+    reads = len(evaluation.loss.clean)
+    if evaluation.clean == "kept":
+        return reads > 0 and evaluation.loss.holds_clean
+    return min(reads, 1) <= evaluation.clean <= reads
 
 
 def _coefficient(coefficient: Fraction | str | None, looped: bool) -> None:

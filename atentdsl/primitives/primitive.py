@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -59,3 +61,13 @@ class Primitive:
     reduces: Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None] = attrs.field(default=lambda _: None)
     conflicts: Callable[[Mapping[str, Any]], list[tuple[str, str, str]]] = attrs.field(default=lambda _: [])
     cites: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> tuple[str, ...]:
+        """The function's arguments that are logits at the clean inputs: those whose names begin with `clean`."""
+        return () if self.function is None else _clean(self.function)
+
+
+@cache
+def _clean(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(name for name in inspect.signature(function).parameters if name.partition("_")[0] == "clean")

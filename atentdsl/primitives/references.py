@@ -15,6 +15,10 @@ REFERENCES = {
     "duchi2008l1": "Duchi, Shalev-Shwartz, Singer, Chandra: Efficient Projections onto the l1-Ball for Learning in "
     "High Dimensions, ICML 2008",
     "dong2018mifgsm": "Dong et al.: Boosting Adversarial Attacks with Momentum, CVPR 2018",
+    "zhang2019trades": "Zhang, Yu, Jiao, Xing, El Ghaoui, Jordan: Theoretically Principled Trade-off between "
+    "Robustness and Accuracy, ICML 2019",
+    "wang2020mart": "Wang, Zou, Yi, Bailey, Ma, Gu: Improving Adversarial Robustness Requires Revisiting Misclassified "
+    "Examples, ICLR 2020",
     "wu2020awp": "Wu, Xia, Wang: Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020",
     "shafahi2019free": "Shafahi et al.: Adversarial Training for Free!, NeurIPS 2019",
     "loshchilov2019adamw": "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019",

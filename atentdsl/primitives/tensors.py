@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def between(z: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Each coordinate of z to the nearest value from low to high."""
+    return z.clamp(low, high)
+
+
+def bounds_in_box(centre: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """The least and the largest coordinates within radius of the centre's and within [0, 1]."""
+    return (centre - radius).clamp(0, 1), (centre + radius).clamp(0, 1)
+
+
 def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
     """Each coordinate of z to the nearest value within radius of centre's."""
     return torch.minimum(torch.maximum(z, centre - radius), centre + radius)
@@ -21,6 +31,12 @@ def clip_around(z: Tensor, centre: Tensor, radius: float) -> Tensor:
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """-log softmax(logits)[y] per example."""
     return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def kl_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """KL(softmax(one) || softmax(other)) per example."""
+    one, other = torch.log_softmax(one, dim=1), torch.log_softmax(other, dim=1)
+    return (one.exp() * (one - other)).sum(dim=1)
 
 
 def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
-from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Kinded
+from atentdsl.primitives.registry import primitive
 from atentdsl.recipe.merging import Written
 from atentdsl.source import Diagnostic, KeyPath
 
@@ -23,9 +23,12 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _carried(whole, samplers)
     yield from _outside_the_box(whole, samplers)
     yield from _never_drawn(whole, samplers)
+    yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
+    if "compile" in tables:
+        yield from _placed(whole, tables["compile"])
 
 
 def over_moves(whole: Written, path: KeyPath, part: Any) -> Iterator[Diagnostic]:
@@ -80,7 +83,7 @@ def _outside_the_box(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagno
     """A chain that accepts or rejects starts inside its support: in the box only where its anchor is there."""
     for i, sampler in enumerate(samplers):
         kernel = sampler.kernel
-        tested = kernel is not None and registry.primitive("kernels", kernel.kind).acceptance is not None
+        tested = kernel is not None and primitive("kernels", kernel.kind).acceptance is not None
         boxes = [j for j, projection in enumerate(sampler.projection) if projection.kind == "box"]
         before = [other for other in samplers[:i] if other.space == "data"]
         if tested and boxes and before and not all(map(_ends_in_the_box, before)):
@@ -108,6 +111,37 @@ def _never_drawn(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic
             yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", i, "averaging", "of")).key(), help=mend)
 
 
+def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective: Any) -> Iterator[Diagnostic]:
+    """A loss that compares a point with the clean input: where they are one, it is 0 and so is its gradient."""
+    moved = any(sampler.space == "data" for sampler in samplers)
+    if objective is not None and not moved and primitive("objectives", objective.kind).clean:
+        message = f"`{objective.kind}` compares points with the clean inputs, and no sampler of data moves any"
+        mend = 'add a `[[sampler]]` of data, or write `kind = "cross_entropy"`'
+        yield Diagnostic("inconsistent", message, whole.walk_to(("objective", "kind")).at(), help=mend)
+    for i, sampler in enumerate(samplers):
+        if not sampler.moves or sampler.kernel is None or not primitive("targets", sampler.target.loss).clean:
+            continue
+        place = whole.walk_to(("sampler", i, "target", "loss")).at()
+        before = any(other.space == "data" for other in samplers[:i])
+        if sampler.space == "weights" and not before:
+            message = f"`{sampler.target.loss}` has no gradient in the weights at the clean inputs themselves"
+            mend = 'put a sampler of data before this one, or write `loss = "signal"`'
+            yield Diagnostic("inconsistent", message, place, help=mend)
+        elif sampler.space == "data" and not before and _starts_at_its_anchor(sampler):
+            message = f"`{sampler.target.loss}` has no gradient at the clean input, where this chain starts"
+            mend = 'start beside it: write `kind = "gaussian"` and `sd = 0.001` in `[sampler.start]`'
+            yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _starts_at_its_anchor(sampler: Any) -> bool:
+    """Whether nothing takes a first point away from the anchor: no start, no noise of the kernel."""
+    start, kernel = sampler.start, sampler.kernel
+    simpler = primitive("starts", start.kind).reduces(start.parameters())
+    still = start.kind in {"zero", "carry"} or (simpler is not None and simpler[0] == "zero")
+    drawn = primitive("kernels", kernel.kind)
+    return still and not (drawn.draws and drawn.reduces(kernel.parameters()) is None)
+
+
 def _too_many(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
     counts = [sampler.restarts * (2 * sampler.moves + 1) for sampler in samplers]
     if prod(counts) > MOST_EVALUATIONS:
@@ -131,3 +165,11 @@ def _restored(whole: Written, samplers: Sequence[Any], optimizer: Any) -> Iterat
     elif perturbing[0].averaging.of == "displacement":
         message = "a displacement is a gradient at the anchor, and the update would be made elsewhere"
         yield Diagnostic("inconsistent", message, place, help="drop `restore`, or average the gradient")
+
+
+def _placed(whole: Written, settings: Any) -> Iterator[Diagnostic]:
+    """A number format that is asked for, and nothing that would choose it."""
+    if settings.precision == "bfloat16" and not settings.place:
+        message = "a step that is not placed runs in float32"
+        place = whole.walk_to(("compile", "precision")).at()
+        yield Diagnostic("inconsistent", message, place, help="drop `place = false`, or write `precision = 'float32'`")

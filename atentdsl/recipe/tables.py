@@ -86,10 +86,23 @@ class Model(Part):
 
 
 class Compile(Part):
-    """The table `[compile]`."""
+    """The table `[compile]`: what the compiler may do. Each pass has a switch of its name."""
 
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the network's passes in training; accuracies are always measured in float32"
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
+        2e-3, description="share of the points' weights that may be left out of the signal's gradient"
+    )
+    merge_evaluations: bool = Field(True, description="one pass for both gradients at one point")
+    drop_negligible: bool = Field(True, description="no weight gradient at points below the tolerance")
+    hoist_clean_branch: bool = Field(True, description="a target's clean logits once for a chain")
+    share_clean_forward: bool = Field(True, description="an objective's clean logits from one forward")
+    freeze_weights: bool = Field(True, description="no weight gradient where only a point's is read")
+    fold_projections: bool = Field(True, description="an l-infinity ball and the box as one clamp")
+    roll: bool = Field(True, description="equal moves as a loop")
+    place: bool = Field(True, description="formats and kernels chosen for the device when it runs")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of the network's passes in training; `auto` is bfloat16 where the device computes it faster, and "
+        "accuracies are always measured in float32",
     )
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.runtime.network import density, example_losses, input_gradient, weight_gradient, weights_frozen
+    from atentdsl.runtime.network import (
+        clean_logits,
+        density,
+        example_losses,
+        gradients,
+        input_gradient,
+        weight_gradient,
+        weights_frozen,
+    )
+    from atentdsl.runtime.placed import as_written, place
     from atentdsl.runtime.points import carried, where_taken, worse
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
@@ -21,7 +30,16 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "network": ("density", "example_losses", "input_gradient", "weight_gradient", "weights_frozen"),
+    "network": (
+        "clean_logits",
+        "density",
+        "example_losses",
+        "gradients",
+        "input_gradient",
+        "weight_gradient",
+        "weights_frozen",
+    ),
+    "placed": ("as_written", "place"),
     "points": ("carried", "where_taken", "worse"),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
@@ -29,12 +47,16 @@ _HOMES = {
 
 __all__ = [
     "Streams",
+    "as_written",
     "carried",
+    "clean_logits",
     "density",
     "displacement_gradient",
     "example_losses",
     "gathered",
+    "gradients",
     "input_gradient",
+    "place",
     "put_aside",
     "set_weights",
     "weight_gradient",

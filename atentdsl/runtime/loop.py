@@ -161,6 +161,8 @@ class _Fit:
             if exhausted:  # looked into here, where the error's frames no longer hold what they had
                 fits = memory.fitting(running.trial, program.BATCH)
                 raise MemoryExhausted("training", program.BATCH, fits, "data.batch")
+            for text in running.placed.news():
+                self.progress.message(text)
             step = running.step
             if step == here + 1 or self.progress.due():
                 speed = (step - here) * program.BATCH / (time.monotonic() - self.begin)
@@ -189,7 +191,7 @@ class _Fit:
         line = {
             "epoch": running.epoch,
             "step": running.step,
-            "learning_rate": running.optimizer.param_groups[0]["lr"],
+            "learning_rate": running.settings["lr"],
             "loss": loss,
             "training": _record(on_training),
             "validation": _record(on_validation),

@@ -8,12 +8,15 @@ import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import torch
 
 from atentdsl.runtime import devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from atentdsl.runtime.policy import Policy
 
 __all__ = ["manifest", "resumed", "sha256_text", "versions"]
 
@@ -22,6 +25,7 @@ def manifest(
     *,
     seed: int,
     device: torch.device | str,
+    policy: Policy,
     recipe_hash: str,
     module_hash: str,
     data_hashes: Mapping[str, str],
@@ -29,18 +33,23 @@ def manifest(
 ) -> dict[str, Any]:
     """Make the manifest of a run that starts now, ready for `RunDirectory.write_json`.
 
-    `recipe_hash` and `module_hash` are the `sha256_text` of the files in the run directory, `data_hashes` the images'
-    digests by their part ("training", "validation", "test"), `command` the command line, None where there was none.
+    `policy` is what was chosen for the device, `recipe_hash` and `module_hash` are the `sha256_text` of the files in
+    the run directory, `data_hashes` the images' digests by their part ("training", "validation", "test"), `command` the
+    command line, None where there was none.
 
-    >>> made = manifest(seed=1, device="cpu", recipe_hash="a", module_hash="b", data_hashes={})
-    >>> list(made)
-    ['started', 'command', 'seed', 'device', 'versions', 'hardware', 'recipe_sha256', 'module_sha256', 'data_sha256']
+    >>> from atentdsl.runtime.policy import AS_WRITTEN
+    >>> made = manifest(seed=1, device="cpu", policy=AS_WRITTEN, recipe_hash="a", module_hash="b", data_hashes={})
+    >>> list(made)[:6]
+    ['started', 'command', 'seed', 'device', 'policy', 'versions']
+    >>> list(made)[6:]
+    ['hardware', 'recipe_sha256', 'module_sha256', 'data_sha256']
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": None if command is None else list(command),
         "seed": seed,
         "device": str(device),
+        "policy": attrs.asdict(policy),
         "versions": versions(),
         "hardware": devices.describe(),
         "recipe_sha256": recipe_hash,
@@ -58,17 +67,21 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def resumed(step: int, device: torch.device | str, command: Sequence[str] | None = None) -> dict[str, Any]:
+def resumed(
+    step: int, device: torch.device | str, policy: Policy, command: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Make the entry of a run's manifest that says who went on with it, after how many outer steps.
 
-    >>> list(resumed(3, "cpu"))
-    ['at', 'step', 'command', 'device', 'versions', 'hardware']
+    >>> from atentdsl.runtime.policy import AS_WRITTEN
+    >>> list(resumed(3, "cpu", AS_WRITTEN))
+    ['at', 'step', 'command', 'device', 'policy', 'versions', 'hardware']
     """
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
         "command": None if command is None else list(command),
         "device": str(device),
+        "policy": attrs.asdict(policy),
         "versions": versions(),
         "hardware": devices.describe(),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from atentdsl.runtime.points import Density
 from atentdsl.runtime.streams import Streams
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 Mode = Literal["train", "eval", "frozen"]
 
 
@@ -22,8 +22,8 @@ def input_gradient(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Stre
     Args:
         model: maps z to logits `(batch, classes)`.
         z: the points, `(batch, *input)`.
-        y: the labels, `(batch,)`.
-        loss: logits and labels to a loss per example.
+        y: what the loss compares the logits with: the labels, `(batch,)`, or clean logits, `(batch, classes)`.
+        loss: logits and y to a loss per example.
         rng: gives a point one dropout mask.
         mode: the network's mode.
     """
@@ -41,22 +41,66 @@ def density(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mo
 
 
 def weight_gradient(
-    model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float, mode: Mode = "train"
+    model: nn.Module,
+    z: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    weight: float,
+    mode: Mode = "train",
+    clean: Tensor | None = None,
+    reads: int = 1,
+    forwards: int = 1,
 ) -> Tensor:
     """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
+
+    The sum itself is differentiated, and its gradient multiplied: so a point's gradients are the same bits whether the
+    one in the input is asked for beside them or apart.
+
+    Args:
+        model, z, y, loss, rng, mode: as for `input_gradient`.
+        weight: of each example's loss.
+        clean: the clean inputs, for a loss that takes logits and y, and after them the logits at these inputs; they are
+            differentiated as well.
+        reads: how many clean logits the loss takes.
+        forwards: how many forwards they come from; the last serves all that are left.
 
     Returns:
         weight * (sum of losses), detached, still on the device.
     """
-    signal = weight * _losses(model, z, z.detach(), y, loss, rng, mode).sum()
-    signal.backward()  # type: ignore[no-untyped-call]
-    return signal.detach()
+    inputs = () if clean is None else (clean,) * forwards
+    total = _losses(model, z, z.detach(), y, loss, rng, mode, inputs, reads).sum()
+    asking = [p for p in model.parameters() if p.requires_grad]
+    _gather(asking, torch.autograd.grad(total, asking, allow_unused=True), weight)
+    return weight * total.detach()
+
+
+def gradients(
+    model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, weight: float, mode: Mode
+) -> tuple[Tensor, Tensor]:
+    """What `input_gradient` returns and `weight_gradient` adds, of one forward and one backward.
+
+    Returns:
+        the gradient of the summed loss in the input, `(batch, *input)`, and weight * (sum of losses).
+    """
+    point = z.detach().requires_grad_()
+    total = _losses(model, z, point, y, loss, rng, mode).sum()
+    asking = [p for p in model.parameters() if p.requires_grad]
+    g, *own = torch.autograd.grad(total, [point, *asking], allow_unused=True)
+    _gather(asking, own, weight)
+    return g, weight * total.detach()
 
 
 def example_losses(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
     """The loss of each example at z, `(batch,)`, without a gradient: one forward."""
     with torch.no_grad():
         return _losses(model, z, z, y, loss, rng, mode)
+
+
+def clean_logits(model: nn.Module, x: Tensor, rng: Streams, mode: Mode) -> Tensor:
+    """The logits at the clean inputs, `(batch, classes)`, without a gradient: one forward."""
+    with torch.no_grad():
+        return _losses(model, x, x, x, _logits_alone, rng, mode)
 
 
 @contextmanager
@@ -72,12 +116,46 @@ def weights_frozen(model: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
 
 
-def _losses(model: nn.Module, z: Tensor, point: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Tensor:
+def _gather(asking: Sequence[nn.Parameter], own: Sequence[Tensor | None], weight: float) -> None:
+    """Adds weight times their own gradients to the gradients that the weights have: one set is kept, however many."""
+    first = [(p, g) for p, g in zip(asking, own, strict=True) if g is not None and p.grad is None]
+    again = [(p.grad, g) for p, g in zip(asking, own, strict=True) if g is not None and p.grad is not None]
+    if again:
+        torch._foreach_add_([kept for kept, _ in again], [g for _, g in again], alpha=weight)
+    if first:
+        torch._foreach_mul_([g for _, g in first], weight)
+    for p, g in first:
+        p.grad = g
+
+
+def _logits_alone(logits: Tensor, _: Tensor) -> Tensor:
+    return logits
+
+
+def _losses(
+    model: nn.Module,
+    z: Tensor,
+    point: Tensor,
+    y: Tensor,
+    loss: Loss,
+    rng: Streams,
+    mode: Mode,
+    inputs: tuple[Tensor, ...] = (),
+    reads: int = 1,
+) -> Tensor:
     model.train(mode != "eval")
+    with _buffers_apart(model, mode == "frozen"):
+        clean = [_logits(model, x, x, rng, mode) for x in inputs]
+        clean += clean[-1:] * (reads - len(clean))
+        return loss(_logits(model, z, point, rng, mode), y, *clean)
+
+
+def _logits(model: nn.Module, z: Tensor, point: Tensor, rng: Streams, mode: Mode) -> Tensor:
+    """The network at the point, under the dropout mask of z."""
     if mode == "eval":  # draws no mask
-        return loss(model(point), y)
-    with rng.same_masks(z), _buffers_apart(model, mode == "frozen"):
-        return loss(model(point), y)
+        return cast(Tensor, model(point))
+    with rng.same_masks(z):
+        return cast(Tensor, model(point))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from atentdsl.runtime.placed import Placed
 from atentdsl.runtime.streams import Streams
 
 __all__ = ["Program"]
@@ -40,3 +41,6 @@ class Program(Protocol):
         state: dict[str, Any],
     ) -> Tensor:
         """One outer step; its signal, on the device."""
+
+    def placed(self, model: nn.Module) -> Placed:
+        """The step with its network and optimizer, as it runs on the device that the model is on."""

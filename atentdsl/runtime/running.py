@@ -10,11 +10,12 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from atentdsl.runtime import fused
 from atentdsl.runtime.batches import Batches, steps_per_epoch
 from atentdsl.runtime.data import Images
-from atentdsl.runtime.precision import prepared
 from atentdsl.runtime.program import Program
 from atentdsl.runtime.streams import Streams, key
+from atentdsl.runtime.tree import mapped
 
 __all__ = ["Best", "NotFiniteState", "Running"]
 
@@ -57,8 +58,8 @@ class Running:
 
     def __init__(self, program: Program, model: nn.Module, training: Images, seed: int) -> None:
         self.program, self.model, self.training, self.seed = program, model, training, seed
-        self.network = prepared(model, program.PRECISION)
-        self.optimizer = program.make_optimizer([p for p in model.parameters() if p.requires_grad])
+        self.placed = program.placed(model)
+        self.optimizer = self.placed.optimizer
         self.state: dict[str, Any] = {}
         self.batches = self._batches(0)
         self.step, self.epoch, self.rollbacks, self.seconds = 0, 1, 0, 0.0
@@ -74,18 +75,22 @@ class Running:
         """How many steps had been made when the epoch began."""
         return (self.epoch - 1) * self.per_epoch
 
-    def advance(self) -> Tensor:
-        """Makes one outer step; its signal, on the device."""
-        self.step += 1
+    @property
+    def settings(self) -> dict[str, float]:
+        """What the optimizer runs by at this step, the learning rate among it."""
         settings = dict(self.program.settings(self.epoch, self.step))
         if self.rollbacks:
             settings["lr"] *= 0.5**self.rollbacks
-        for group in self.optimizer.param_groups:
-            group.update(settings)
+        return settings
+
+    def advance(self) -> Tensor:
+        """Makes one outer step; its signal, on the device."""
+        self.step += 1
+        fused.put(self.optimizer, self.settings)
         device = self.training.device
         _seed_dropout(self.seed, self.step, device)
         rng = Streams(self.seed, self.step, device, self.epoch)
-        signal = self.program.train_step(self.network, self.optimizer, self.batches, rng, self.state)
+        signal = self.placed.step(self.batches, rng, self.state)
         self.loss_sum += signal
         return signal
 
@@ -128,7 +133,7 @@ class Running:
             "seconds": self.seconds + seconds,
             "loss_sum": self.loss_sum,
             "model": dict(self._tensors()),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": fused.stored(self.optimizer),
             "state": self.state,
             "best": best,
             "lines": self.lines,
@@ -148,9 +153,10 @@ class Running:
             for name, tensor in own.items():
                 tensor.copy_(given[name])
         device = self.training.device
-        self.optimizer.load_state_dict(content["optimizer"])
+        fused.load(self.optimizer, content["optimizer"])
+        self.placed.forget()
         self.state.clear()
-        self.state.update(_moved(content["state"], device))
+        self.state.update(mapped(content["state"], lambda t: t.to(device)))
         self.step, self.epoch, self.rollbacks = content["step"], content["epoch"], content["rollbacks"]
         self.batches = self._batches(content["taken"])
         self.seconds = content["seconds"]
@@ -164,7 +170,7 @@ class Running:
         self.optimizer.zero_grad(set_to_none=True)
         stream = Batches(self.training, batch, seed=self.seed, augment=self.program.AUGMENT)
         rng = Streams(self.seed, self.step, self.training.device, self.epoch)
-        float(self.program.train_step(self.network, self.optimizer, stream, rng, {}))
+        float(self.placed.trial(stream, rng))
 
     def _batches(self, taken: int) -> Batches:
         return Batches(
@@ -191,17 +197,6 @@ def _not_finite(named: Mapping[str, Tensor]) -> list[str]:
         lengths = [torch.linalg.vector_norm(t, 1, dtype=torch.float64) for t in named.values()]
         finite = torch.stack(lengths).isfinite().tolist()
     return [name for name, fine in zip(named, finite, strict=True) if not fine]
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """Nested data with its tensors on the device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {name: _moved(item, device) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_moved(item, device) for item in value)
-    return value
 
 
 def _seed_dropout(seed: int, step: int, device: torch.device) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -39,11 +39,40 @@ class Streams:
     """
 
     def __init__(self, seed: int, step: int, device: torch.device, epoch: int = 1) -> None:
-        self.epoch, self.step = epoch, step
+        # What a captured step would keep as it was: "epoch", "step", "masks" (a mask was drawn again).
+        self.read: set[str] = set()
+        self._epoch, self._step = epoch, step
         self._seed, self._device = seed, device
         self._generators: dict[str, torch.Generator] = {}
         # By the identity of each point that still lives: dropout's generator at its first evaluation.
         self._masks: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Counted from 1; it is noted that it was read."""
+        self.read.add("epoch")
+        return self._epoch
+
+    @property
+    def step(self) -> int:
+        """The outer step, counted from 1; it is noted that it was read."""
+        self.read.add("step")
+        return self._step
+
+    @property
+    def places(self) -> list[str]:
+        """Where was drawn so far, in the order of the first draws."""
+        return list(self._generators)
+
+    def seed(self, place: str, generator: torch.Generator) -> torch.Generator:
+        """The generator, set to where this step's draws at the place begin.
+
+        >>> rng, own = Streams(seed=0, step=3, device=torch.device("cpu")), torch.Generator()
+        >>> drawn = torch.randn(2, generator=rng.seed("attack.noise", own))
+        >>> bool(torch.equal(drawn, rng.normal("attack.noise", drawn)))
+        True
+        """
+        return generator.manual_seed(key(self._seed, self._step, place))
 
     def normal(self, place: str, like: Tensor) -> Tensor:
         """Standard normal numbers of like's shape and type, read on from the place's last draw."""
@@ -66,6 +95,8 @@ class Streams:
         if point is not None and first is not None and point() is z:
             _set_global_state(z, first)
             yield
+            if not torch.equal(_global_state(z), first):  # without dropout there is no mask
+                self.read.add("masks")
             _set_global_state(z, now)
         else:
             self._masks[id(z)] = weakref.ref(z, self._forgetting(id(z))), now
@@ -86,9 +117,28 @@ class Streams:
 
     def _at(self, place: str) -> torch.Generator:
         if place not in self._generators:
-            generator = torch.Generator(self._device)
-            generator.manual_seed(key(self._seed, self.step, place))
-            self._generators[place] = generator
+            self._generators[place] = self.seed(place, torch.Generator(self._device))
+        return self._generators[place]
+
+
+class CapturedStreams(Streams):
+    """The streams of a step while a CUDA graph captures it, when no generator may be set.
+
+    Args:
+        like: the step's own streams.
+        generators: by place, registered with the graph and seeded before.
+    """
+
+    def __init__(self, like: Streams, generators: Mapping[str, torch.Generator]) -> None:
+        super().__init__(like._seed, like._step, like._device, like._epoch)
+        self._generators = dict(generators)
+
+    @contextmanager
+    def same_masks(self, z: Tensor) -> Iterator[None]:
+        """Nothing to set: a step that draws one mask twice is not captured."""
+        yield
+
+    def _at(self, place: str) -> torch.Generator:
         return self._generators[place]
 
 

@@ -6,12 +6,13 @@ that tells them apart. A dense tensor comes back with its strides: a convolution
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["pack", "unpack"]
+__all__ = ["mapped", "pack", "unpack"]
 
 
 def pack(value: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -53,6 +54,21 @@ def unpack(document: Any, tensors: dict[str, Tensor]) -> Any:
             stored = tensors[name]
             return torch.empty_strided(stored.shape, strides, dtype=stored.dtype).copy_(stored)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+def mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Nested dicts, lists and tuples with every tensor changed, in order; whatever else stands there stays.
+
+    >>> mapped({"step": 3, "sums": [torch.ones(2)]}, lambda tensor: tuple(tensor.shape))
+    {'step': 3, 'sums': [(2,)]}
+    """
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: mapped(item, change) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(mapped(item, change) for item in value)
+    return value
 
 
 def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:

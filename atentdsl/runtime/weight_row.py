@@ -73,7 +73,8 @@ def displacement_gradient(model: nn.Module, w: Tensor, w_moved: Tensor, weight: 
     """
     away = w - w_moved
     for p, own in _parts(model, weight * away):
-        p.grad = own.clone() if p.grad is None else p.grad + own
+        # In the weight's own memory format: a fused optimizer takes no other.
+        p.grad = torch.empty_like(p).copy_(own) if p.grad is None else p.grad + own
     return weight / 2 * away.square().sum()
 
 

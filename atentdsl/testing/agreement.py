@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from atentdsl.plan import Plan, interpret
-from atentdsl.plan.operations import Scheduled, Update
+from atentdsl.plan.operations import Update
+from atentdsl.plan.values import Scheduled
 from atentdsl.runtime.streams import Streams
 
 Batches = Sequence[tuple[Tensor, Tensor]]
@@ -159,7 +160,7 @@ def _size(value: Tensor) -> float:
 @contextmanager
 def _listening(module: Any, done: Execution) -> Iterator[None]:
     """Within the block the module's network passes note down what goes through them."""
-    names = ("input_gradient", "density", "weight_gradient", "displacement_gradient")
+    names = ("input_gradient", "density", "weight_gradient", "gradients", "displacement_gradient")
     own = {name: vars(module)[name] for name in names if name in vars(module)}
 
     def input_gradient(model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
@@ -177,6 +178,13 @@ def _listening(module: Any, done: Execution) -> Iterator[None]:
         done.coefficients[-1].append(weight * len(z))
         return own["weight_gradient"](model, z, *rest, weight=weight, **named)
 
+    def gradients(model: nn.Module, z: Tensor, *rest: Any, weight: float, **named: Any) -> Any:
+        done.points[-1].append(z)
+        done.coefficients[-1].append(weight * len(z))
+        g, part = own["gradients"](model, z, *rest, weight=weight, **named)
+        done.gradients[-1].append(g)
+        return g, part
+
     def displacement_gradient(model: nn.Module, w: Tensor, w_moved: Tensor, weight: float) -> Any:
         done.points[-1].append(w_moved)
         done.coefficients[-1].append(weight)
@@ -186,6 +194,7 @@ def _listening(module: Any, done: Execution) -> Iterator[None]:
         "input_gradient": input_gradient,
         "density": density,
         "weight_gradient": weight_gradient,
+        "gradients": gradients,
         "displacement_gradient": displacement_gradient,
     }
     vars(module).update({name: listening[name] for name in own})

@@ -107,6 +107,8 @@ def _recipes(draw: st.DrawFn) -> Table:
         whole["sampler"] = _composed(samplers, whole)
     if draw(_often):
         whole["objective"] = draw(_slot(OBJECTIVE))
+        if all(sampler.get("space") == "weights" for sampler in samplers):
+            whole["objective"] = _of_labels_alone(whole["objective"])
     clocked: Table = _without_moves(whole)
     return clocked
 
@@ -135,6 +137,14 @@ def _composed(samplers: list[Table], whole: Table) -> list[Table]:
             if not sampler["moves"]:
                 sampler["averaging"].pop("of")
                 sampler["averaging"].pop("gain", None)
+    for i, sampler in enumerate(samplers):
+        of_data = [before for before in samplers[: i + 1] if before.get("space", "data") == "data"]
+        if not registry.primitive("targets", sampler.get("target", {}).get("loss", "cross_entropy")).clean:
+            continue
+        if not of_data:
+            sampler["target"].pop("loss")  # the weights have no gradient at the clean inputs themselves
+        elif of_data == [sampler] and sampler.get("start", {}).get("kind", "zero") in {"zero", "carry"}:
+            sampler["start"] = {"kind": "gaussian", "sd": 0.1}  # nor has the point
     of_weights = [sampler for sampler in samplers if sampler.get("space") == "weights"]
     for i, sampler in enumerate(samplers):
         after_data = any(before.get("space", "data") == "data" for before in samplers[:i])
@@ -144,6 +154,12 @@ def _composed(samplers: list[Table], whole: Table) -> list[Table]:
     if len(of_weights) != 1 or displaced:
         whole["optimizer"].pop("restore", None)
     return samplers
+
+
+def _of_labels_alone(objective: Table) -> Table:
+    """The objective, or cross entropy where it compares points with clean inputs and there are no others."""
+    kind = objective.get("kind", "cross_entropy")
+    return {"kind": "cross_entropy"} if registry.primitive("objectives", kind).clean else objective
 
 
 def _without_moves(value: Any, inside: bool = False) -> Any:

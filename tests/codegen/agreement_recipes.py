@@ -6,13 +6,18 @@ from functools import cache
 
 import atentdsl
 from atentdsl.codegen import generate
+from atentdsl.passes import optimised
+from atentdsl.plan import lower
 from atentdsl.testing import batch, differences, interpreted, network, run_module
 
 BATCHES = [batch(seed=1), batch(seed=2), batch(count=3, seed=3)]
 MODEL = network(dropout=0.4, batch_norm=True)
 TOLERANCE = 1e-10
 
+# Every operation of the literal plan by itself, so that an edit of any of them has its own place in the text.
+LITERALLY = {"tolerance": 0.0, "merge_evaluations": False, "fold_projections": False}
 TABLES = {
+    "compile": LITERALLY,
     "schema": 1,
     "recipe": {"name": "full"},
     "data": {"name": "digits", "batch": 4},
@@ -150,12 +155,34 @@ CHANGED = {
     "two restarts": (COMPOSED, ["sampler.attack.restarts=2"]),
     "carried weights": (COMPOSED, ["sampler.weights.restarts=1", 'sampler.weights.start={ kind = "carry" }']),
     "around in eval mode": (AROUND, ['sampler.data.mode="eval"']),
+    "two balls": (
+        FULL,
+        [
+            "sampler.data.projection=[{ kind = 'linf_ball', radius = 0.15 }, { kind = 'box' }, "
+            "{ kind = 'linf_ball', radius = 0.1 }, { kind = 'box' }]"
+        ],
+    ),
+    "tested beside the clean inputs": (TESTED, ['sampler.data.target.loss="kl_to_clean"']),
+    "merged": (FULL, ["compile.merge_evaluations=true"]),
+    "merged in a target": (
+        COMPOSED,
+        ["compile.merge_evaluations=true", 'sampler.attack.averaging.over_restarts="mean"'],
+    ),
 }
 
 
 @cache
 def recipe(name):
-    return atentdsl.load(*CHANGED[name]) if name in CHANGED else atentdsl.load(OWN.get(name, name))
+    if name in CHANGED:
+        return atentdsl.load(*CHANGED[name])
+    literally = [f"compile.{key}={str(value).lower()}" for key, value in LITERALLY.items()]
+    return atentdsl.load(OWN[name]) if name in OWN else atentdsl.load(name, literally)
+
+
+@cache
+def plan(name, goal="train"):
+    """What its module is made from: its literal plan, or that with evaluations merged."""
+    return optimised(lower(recipe(name), goal), recipe(name).compile)
 
 
 @cache

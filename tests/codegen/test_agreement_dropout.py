@@ -11,7 +11,11 @@ from atentdsl.plan import lower
 from atentdsl.testing import batch, interpreted, network, run_module
 
 MOVES = 4
-EVERY_POINT = ["sampler.attack.averaging={ kind = 'exponential', alpha = 0.5 }", f"sampler.attack.moves={MOVES}"]
+EVERY_POINT = [
+    "sampler.attack.averaging={ kind = 'exponential', alpha = 0.5 }",
+    f"sampler.attack.moves={MOVES}",
+    "compile.merge_evaluations=false",
+]
 
 
 def recipe(mode):

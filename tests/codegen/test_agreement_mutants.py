@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from codegen.agreement_recipes import CHANGED, OWN, agrees, recipe, text
+from codegen.agreement_recipes import CHANGED, OWN, agrees, plan, text
 
 from atentdsl.codegen import as_module
-from atentdsl.plan import lower
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ from atentdsl.plan import lower
 )
 @pytest.mark.parametrize("goal", ["train", "draw"])
 def test_without_an_edit_they_agree(name, goal):
-    assert agrees(lower(recipe(name), goal), as_module(text(name, goal), name))
+    assert agrees(plan(name, goal), as_module(text(name, goal), name))
 
 
 TEXT = {
@@ -61,6 +60,18 @@ TEXT = {
     "no weight decay": ("sgd", "WEIGHT_DECAY = 0.0005", "WEIGHT_DECAY = 0.0"),
     "another learning rate": ("full", "LR_VALUE = 0.5", "LR_VALUE = 0.25"),
     "a signal that is not added up": ("atent_linf", "signal += weight_gradient", "signal = weight_gradient"),
+    # Evaluations that ask for both gradients.
+    "a merged evaluation that is not added up": ("merged", "signal += part", "signal = part"),
+    "a merged evaluation's signal forgotten": ("merged", "signal += part", "pass"),
+    "no mean over the batch in a merged evaluation": ("merged", "weight=c / n, mode", "weight=c, mode"),
+    "a merged evaluation in eval mode": ("merged", 'weight=c / n, mode="train"', 'weight=c / n, mode="eval"'),
+    "merged coefficients off by one": ("merged", "COEFFICIENTS = (0.0864, 0.144)", "COEFFICIENTS = (0.144, 0.24)"),
+    "the merged gradient of the clean point": ("merged", "part = gradients(model, z,", "part = gradients(model, x,"),
+    "a target's merged evaluation left out": (
+        "merged in a target",
+        "g, _ = gradients(model, z, y, cross_entropy, rng, weight=COEFFICIENT / n, mode",
+        "g, _ = gradients(model, z, y, cross_entropy, rng, weight=0.0, mode",
+    ),
     # A chain of weights, around one of data with restarts.
     "the weights climb": ("composed", "g = -piecewise(", "g = piecewise("),
     "beta of the move before": ("composed", "g = -piecewise(k + 1,", "g = -piecewise(k,"),
@@ -245,10 +256,10 @@ def mutant_of_the_text(name, old, new):
 @pytest.mark.parametrize("edit", TEXT)
 def test_an_edited_module_is_caught(edit):
     name, old, new = TEXT[edit]
-    assert not agrees(lower(recipe(name)), mutant_of_the_text(name, old, new))
+    assert not agrees(plan(name), mutant_of_the_text(name, old, new))
 
 
 @pytest.mark.parametrize("edit", HARMLESS)
 def test_a_module_in_other_words_passes(edit):
     name, old, new = HARMLESS[edit]
-    assert agrees(lower(recipe(name)), mutant_of_the_text(name, old, new))
+    assert agrees(plan(name), mutant_of_the_text(name, old, new))

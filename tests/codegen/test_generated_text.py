@@ -76,6 +76,7 @@ def test_a_module_imports_torch_and_the_runtime_and_importing_it_runs_nothing(re
     assert set(imported(tree)) <= {
         "__future__",
         "collections.abc",
+        "functools",
         "math",
         "torch",
         "torch.optim",
@@ -97,9 +98,11 @@ def test_a_module_imports_torch_and_the_runtime_and_importing_it_runs_nothing(re
     ]
     assert len(names) == len(set(names)), "one name, one meaning"
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    settings_ = {"NAME", "SEED", "DATA", "BATCH", "REPEAT", "AUGMENT", "VALIDATION", "MODEL", "EPOCHS", "PRECISION"}
+    settings_ = {"NAME", "SEED", "DATA", "BATCH", "REPEAT", "AUGMENT", "VALIDATION", "MODEL", "EPOCHS"}
     settings_ |= {"ON_DIVERGENCE", "EVALUATION_BATCH"}
-    entry = {"SELECT", "train_step", "make_optimizer", "learning_rate", "settings", "draw"}
+    if not recipe.get("compile", {}).get("place", True):
+        settings_ |= {"PRECISION"}
+    entry = {"SELECT", "train_step", "make_optimizer", "learning_rate", "settings", "draw", "placed"}
     assert set(names) - used <= settings_ | entry, "nothing stands there that nobody reads"
 
 
@@ -318,7 +321,8 @@ def test_the_interpreter_needs_neither_passes_nor_code_generation():
     assert "atentdsl.passes" not in loaded
 
 
-# What the runtime's passes go through one by one: the network's weights, layers and buffers, and a chain's points.
+# What the runtime's passes go through one by one: the network's weights, layers and buffers, a chain's points, and the
+# clean inputs as often as a loss reads them.
 ONE_BY_ONE = {
     "model.parameters()",
     "asking",
@@ -329,7 +333,11 @@ ONE_BY_ONE = {
     "zip(asking, torch.split(row[0], [p.numel() for p in asking]), strict=True)",
     "model.modules()",
     "own",
+    "inputs",
     "buffers.items()",
+    "zip(asking, own, strict=True)",
+    "first",
+    "again",
     "zip(points, worst.points, strict=True)",
 }
 

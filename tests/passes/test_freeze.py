@@ -13,9 +13,14 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import freeze_weights, optimised
 from atentdsl.plan import interpret, lower, units, verify
-from atentdsl.plan.operations import Accept, Evaluate, Frozen, Hold, Move, Project, Propose, flatten
+from atentdsl.plan.metropolis import Accept, Propose
+from atentdsl.plan.operations import Evaluate, Frozen, Hold, Move, Project
+from atentdsl.plan.program import flatten
+from atentdsl.recipe.tables import Compile
 from atentdsl.runtime import Streams, weights_frozen
 from atentdsl.testing import batch, network, recipes
+
+SETTINGS = Compile()
 
 
 def moves_data(operation):
@@ -31,7 +36,7 @@ def asks_for_the_input(operation):
 @settings(max_examples=120)
 def test_regions_hold_the_moves_and_nothing_else_moves_into_them(recipe, goal):
     literal = lower(atentdsl.load(recipe), goal)
-    frozen = verify(freeze_weights.apply(literal))
+    frozen = verify(freeze_weights.apply(literal, SETTINGS))
     assert list(frozen.flat()) == list(literal.flat())
     assert units(frozen) == units(literal)
     inside = [o for region in frozen.operations if isinstance(region, Frozen) for o in flatten(region.body)]
@@ -51,15 +56,15 @@ def test_regions_hold_the_moves_and_nothing_else_moves_into_them(recipe, goal):
 @pytest.mark.parametrize("name", ["sgd", "entropy_sgd"])
 def test_a_recipe_that_moves_no_data_has_nothing_to_freeze(name):
     literal = lower(atentdsl.load(name))
-    assert freeze_weights.apply(literal) == literal
-    assert freeze_weights.why_not(literal) == "no evaluation asks for an input's gradient"
+    assert freeze_weights.apply(literal, SETTINGS) == literal
+    assert freeze_weights.why_not(literal, SETTINGS) == "no evaluation asks for an input's gradient alone"
 
 
 def test_a_chain_inside_another_has_a_region_of_its_own():
     """Its start lies between them."""
     whole = atentdsl.load("pgd_at_linf", ["sampler.attack.moves=3"]).values()
     whole["sampler"].append({"name": "inner", "moves": 2, "kernel": {"step_size": 0.1}})
-    frozen = freeze_weights.apply(lower(atentdsl.load(whole)))
+    frozen = freeze_weights.apply(lower(atentdsl.load(whole)), SETTINGS)
     regions = [o for o in frozen.operations if isinstance(o, Frozen)]
     assert [sum(asks_for_the_input(o) for o in region.body) for region in regions] == [3, 2]
 
@@ -67,7 +72,7 @@ def test_a_chain_inside_another_has_a_region_of_its_own():
 def test_the_losses_of_a_restart_stand_outside():
     """They record no graph as they are."""
     changes = ["sampler.attack.restarts=2", 'sampler.attack.averaging={ kind = "last", over_restarts = "worst" }']
-    frozen = freeze_weights.apply(lower(atentdsl.load("pgd_at_linf", ["sampler.attack.moves=3", *changes])))
+    frozen = freeze_weights.apply(lower(atentdsl.load("pgd_at_linf", ["sampler.attack.moves=3", *changes])), SETTINGS)
     assert sum(isinstance(o, Evaluate) and o.wants == "loss" for o in frozen.operations) == 2
     assert [len(o.body) for o in frozen.operations if isinstance(o, Frozen)] == [12, 12]
 
@@ -106,10 +111,18 @@ def test_in_a_compiled_chain_no_weight_asks_for_a_gradient_or_gets_one():
 
 
 def test_in_an_averaged_chain_the_gradients_grow_between_the_regions_only():
-    recipe, model = atentdsl.load("atent_linf", ["sampler.attack.moves=2"]), Watched()
+    apart = ["sampler.attack.moves=2", "compile.merge_evaluations=false"]
+    recipe, model = atentdsl.load("atent_linf", apart), Watched()
     step(model, recipe)
     asking = sum(p.requires_grad for p in model.parameters())
     assert model.seen == [(True, 0, 0), (False, asking, 0), (True, 0, asking), (False, asking, asking)]
+
+
+def test_where_both_gradients_are_asked_for_the_weights_ask_and_nowhere_before():
+    recipe, model = atentdsl.load("atent_linf", ["sampler.attack.moves=3", "compile.tolerance=0.02"]), Watched()
+    step(model, recipe)
+    asking = sum(p.requires_grad for p in model.parameters())
+    assert model.seen == [(True, 0, 0), (True, 0, 0), (True, asking, 0), (False, asking, asking)]
 
 
 def test_around_a_chain_of_weights_every_weight_asks():
@@ -154,6 +167,6 @@ def test_the_interpreter_leaves_no_gradient_behind_when_it_draws():
     """It freezes nothing, but asks autograd for the input's gradient alone."""
     model = network()
     plan = lower(atentdsl.load("atent_linf", ["sampler.attack.moves=3"]), "draw")
-    for executed in (plan, optimised(plan)):
+    for executed in (plan, optimised(plan, SETTINGS)):
         interpret(executed, model, None, iter([batch()]), Streams(0, 1, torch.device("cpu")), {})
         assert all(p.grad is None and p.requires_grad for p in model.parameters())

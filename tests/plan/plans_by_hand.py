@@ -7,12 +7,13 @@ from functools import partial
 
 import attrs
 
-from atentdsl.plan.metropolis import Energy
+from atentdsl.plan.metropolis import Accept, Energy, Propose
 from atentdsl.plan.operations import (
-    Accept,
     Anchor,
-    Call,
+    Between,
+    Bounds,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -22,20 +23,20 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
-    Plan,
+    Place,
     Project,
-    Propose,
     PutAside,
     Recall,
     Repeat,
     Restore,
-    Scheduled,
     Start,
     Take,
     Update,
     Worst,
     X,
 )
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call, Scheduled
 
 
 def train(*operations):
@@ -51,7 +52,6 @@ def of(operation, **changes):
 
 
 clear, hold, recall = (partial(operation, "data") for operation in (Clear, Hold, Recall))
-KEPT = hold("candidates")
 
 LOSS = Call("targets", "cross_entropy")
 KERNEL = Call("kernels", "gradient", (("step_size", 0.1),))
@@ -60,6 +60,7 @@ LINF_BALL = Call("projections", "linf_ball", (("radius", 0.1),))
 TAKE = Take()
 WEIGHTS = Evaluate("weights", LOSS, "train", X, Fraction(1))
 KEEP = Keep(X, Fraction(1))
+PLACE = Place()
 UPDATE = Update(Call("optimizers", "sgd"), Scheduled(Call("schedules", "constant", (("value", 0.1),)), "epochs"))
 
 # A chain of data.
@@ -68,11 +69,20 @@ GRADIENT = Evaluate("input", LOSS, "eval", "data")
 MOVE = Move("data", X, "data", KERNEL, "data.noise", 1.0, False, False, None, None, "loss")
 BOX = Project("data", X, "data", Call("projections", "box"), "move")
 CLIP = Project("data", X, "data", Call("projections", "increment_clip", (("radius", 0.1),)), "move")
+BOUNDS, BETWEEN = Bounds("data", X, 0.1), Between("data", "move")
 HANDED = of(WEIGHTS, at="data")
+BOTH = of(HANDED, wants="both")
 LOSSES = Evaluate("loss", LOSS, "eval", "data")
 LOOPED = of(HANDED, coefficient="loop")
 COUNTED = of(MOVE, index="loop")
 OTHER = of(START, sampler="other")
+
+# Losses that read the clean logits.
+KL, TRADES = Call("targets", "kl_to_clean"), Call("objectives", "trades", (("beta", 6.0),))
+KEPT, KEPT_IN_TRAIN = Clean("eval"), Clean("train")
+TO_CLEAN = Evaluate("input", KL, "eval", "data")
+READS = of(TO_CLEAN, clean="kept")
+OUTER = Evaluate("weights", TRADES, "train", "data", Fraction(1))
 
 # A chain of data that accepts or rejects its moves.
 MALA = Call("kernels", "mala", (("step_size", 0.1), ("noise", 0.2)))
@@ -106,6 +116,20 @@ HALVES = (Fraction(1, 2), Fraction(1, 2))
 RESTART = (clear("candidates"), START, hold("candidates"), LOSSES, Worst("data"))
 INSIDE = (ANCHOR_V, of(AT_ITS_ANCHOR, sampler="v", anchor="v.anchor"), RESTORE_V)
 GOOD = {
+    "a step that is placed": train(PLACE, TAKE, WEIGHTS, UPDATE),
+    "a point brought between bounds": train(
+        TAKE, START, BOUNDS, of(BETWEEN, after="start"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE
+    ),
+    "bounds that outlive the point before": train(
+        TAKE, START, BOUNDS, Repeat(2, (GRADIENT, MOVE, BETWEEN)), HANDED, START, GRADIENT, MOVE, BETWEEN, UPDATE
+    ),
+    "bounds around another sampler's point": train(
+        TAKE, OTHER, START, of(BOUNDS, anchor="other"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE
+    ),
+    "both gradients at once": train(TAKE, START, GRADIENT, MOVE, BOTH, MOVE, HANDED, UPDATE),
+    "both gradients at once for a target": train(
+        TAKE, ANCHOR, AT_ITS_ANCHOR, ASIDE, START, BOTH, MOVE, HANDED, GATHER, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE
+    ),
     "plain training": train(TAKE, WEIGHTS, UPDATE),
     "a chain": train(TAKE, START, of(BOX, after="start"), GRADIENT, MOVE, BOX, CLIP, HANDED, UPDATE),
     "a chain that is drawn": draw(TAKE, START, KEEP, GRADIENT, MOVE, KEEP),
@@ -206,9 +230,37 @@ GOOD = {
         *((clear("candidates"), START, hold("candidates"), hold("candidates"), LOSSES, Worst("data")) * 2),
         recall("worst", 1), HANDED, UPDATE,
     ),
+    "clean logits at every evaluation": train(TAKE, START, TO_CLEAN, MOVE, TO_CLEAN, MOVE, OUTER, UPDATE),
+    "clean logits that are kept": train(TAKE, START, KEPT, READS, MOVE, READS, MOVE, of(OUTER, clean=1), UPDATE),
+    "clean logits that are kept before the start, in a loop": train(
+        TAKE, KEPT, START, Frozen((Repeat(2, (READS, MOVE)),)), OUTER, UPDATE
+    ),
+    "clean logits that are kept through other evaluations in eval mode": train(
+        TAKE, START, KEPT, GRADIENT, MOVE, LOSSES, READS, MOVE, OUTER, UPDATE
+    ),
+    "clean logits that are kept in train mode": train(
+        TAKE, START, KEPT_IN_TRAIN, of(READS, mode="train"), MOVE, OUTER, UPDATE
+    ),
+    "clean logits that are kept again at other weights": train(
+        TAKE, START, KEPT, READS, MOVE, ANCHOR, START_W, LOAD, KEPT, READS, MOVE, OUTER, RESTORE, UPDATE
+    ),
+    "losses to the clean logits that are kept": train(
+        TAKE, START, KEPT, of(LOSSES, loss=KL, clean="kept"), of(WEIGHTS, at="data"), UPDATE
+    ),
     "a start that is carried on": train(TAKE, START, HANDED, Carry("data", X), UPDATE),
 }  # fmt: skip
 BROKEN = {
+    "bounds are there before a point is brought between them": [
+        train(TAKE, START, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+        train(TAKE, START, of(BOUNDS, sampler="other"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+        train(TAKE, BOUNDS, TAKE, START, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+        train(TAKE, OTHER, START, of(BOUNDS, anchor="other"), OTHER, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
+    ],
+    "a plan is placed once, before anything else": [
+        train(PLACE, PLACE, TAKE, WEIGHTS, UPDATE),
+        train(TAKE, PLACE, WEIGHTS, UPDATE),
+    ],
+    "a step is placed, and not what is drawn": [draw(PLACE, TAKE, KEEP)],
     "nothing is read before it is there": [
         train(WEIGHTS, UPDATE),
         draw(KEEP),
@@ -226,6 +278,28 @@ BROKEN = {
         train(TAKE, ANCHOR, *TARGET, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, of(BALL_W, after="start"), LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, DISPLACE, RESTORE, UPDATE),
+        train(KEPT, TAKE, WEIGHTS, UPDATE),
+        train(ANCHOR, START_W, LOAD, of(OUTER, at="w"), RESTORE, UPDATE),
+    ],
+    "an evaluation has the clean logits that its loss asks for": [
+        train(TAKE, START, of(GRADIENT, clean=1), MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, of(GRADIENT, clean="kept"), MOVE, HANDED, UPDATE),
+        train(TAKE, START, of(TO_CLEAN, clean=0), MOVE, HANDED, UPDATE),
+        train(TAKE, START, of(TO_CLEAN, clean=2), MOVE, HANDED, UPDATE),
+        train(TAKE, START, of(OUTER, clean=0), UPDATE),
+        train(TAKE, START, of(OUTER, clean=3), UPDATE),
+        train(TAKE, START, KEPT_IN_TRAIN, of(OUTER, clean="kept"), UPDATE),
+    ],
+    "clean logits are kept in this mode, at these weights and statistics": [
+        train(TAKE, START, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT_IN_TRAIN, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, of(READS, mode="frozen"), MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, TAKE, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, READS, MOVE, HANDED, READS, MOVE, UPDATE),
+        train(TAKE, START, KEPT, of(GRADIENT, mode="train"), READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, KEPT, ANCHOR, START_W, LOAD, READS, MOVE, HANDED, RESTORE, UPDATE),
+        train(TAKE, START, ANCHOR, START_W, LOAD, KEPT, RESTORE, READS, MOVE, HANDED, UPDATE),
+        train(TAKE, START, Repeat(2, (KEPT, READS, MOVE, HANDED)), READS, MOVE, UPDATE),
     ],
     "a sampler keeps one anchor": [
         train(TAKE, ANCHOR, ANCHOR, START_W, LOAD, WEIGHTS, RESTORE, RESTORE, UPDATE),
@@ -240,6 +314,7 @@ BROKEN = {
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, MOVE_W, LOAD, BALL_W, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, START, ANCHOR, START_W, GRADIENT, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, START, ANCHOR, START_W, LOSSES, LOAD, WEIGHTS, RESTORE, UPDATE),
+        train(TAKE, ANCHOR, START_W, KEPT, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, START_W, *INSIDE, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, START_W, *MOVED_V, WEIGHTS, RESTORE_V, LOAD, RESTORE, UPDATE),
     ],
@@ -341,6 +416,7 @@ BROKEN = {
         train(TAKE, START, CLIP, GRADIENT, MOVE, HANDED, UPDATE),
         train(TAKE, START, GRADIENT, MOVE, of(BOX, after="start"), HANDED, UPDATE),
         train(TAKE, START, GRADIENT, MOVE, START, BOX, HANDED, UPDATE),
+        train(TAKE, START, BOUNDS, BETWEEN, HANDED, UPDATE),
         train(TAKE, ANCHOR, START_W, BALL_W, LOAD, WEIGHTS, RESTORE, UPDATE),
     ],
     "a plan hands on at least one point": [
@@ -367,26 +443,26 @@ BROKEN = {
         train(TAKE, ANCHOR, START_W, LOAD, WEIGHTS, UPDATE, LOAD, SUBTRACT),
     ],
     "the worst restart is chosen by losses at the last point": [
-        train(TAKE, START, KEPT, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, LOSSES, GRADIENT, MOVE, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, LOSSES, of(BOX, after="start"), Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, of(LOSSES, at=X), Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, LOSSES, START, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, LOSSES, TAKE, Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, LOSSES, ANCHOR, START_W, LOAD, Worst("data"), HANDED, RESTORE, UPDATE),
-        train(TAKE, START, KEPT, hold("points"), LOSSES, recall("points", 0), Worst("data"), HANDED, UPDATE),
-        train(TAKE, START, KEPT, GRADIENT, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, LOSSES, GRADIENT, MOVE, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, LOSSES, of(BOX, after="start"), Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, of(LOSSES, at=X), Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, LOSSES, START, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, LOSSES, TAKE, Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, LOSSES, ANCHOR, START_W, LOAD, Worst("data"), HANDED, RESTORE, UPDATE),
+        train(TAKE, START, hold("points"), LOSSES, recall("points", 0), Worst("data"), HANDED, UPDATE),
+        train(TAKE, START, GRADIENT, Worst("data"), HANDED, UPDATE),
     ],
     "every restart hands on as many points": [
-        *(
-            train(TAKE, clear("worst"), *RESTART, *of_two, recall("worst", 0), HANDED, UPDATE)
-            for of_two in (
-                (clear("candidates"), START, hold("candidates"), hold("candidates"), LOSSES, Worst("data")),
-                (START, hold("candidates"), LOSSES, Worst("data")),
-                (clear("candidates"), START, LOSSES, Worst("data"), *RESTART),
-            )
-        ),
-        train(TAKE, clear("worst"), clear("candidates"), START, LOSSES, Worst("data"), HANDED, UPDATE),
+        train(TAKE, clear("worst"), *RESTART, *of_two, recall("worst", 0), HANDED, UPDATE)
+        for of_two in (
+            (clear("candidates"), START, hold("candidates"), hold("candidates"), LOSSES, Worst("data")),
+            (START, hold("candidates"), LOSSES, Worst("data")),
+            (clear("candidates"), START, LOSSES, Worst("data"), *RESTART),
+        )
+    ]
+    + [  # a first restart that hands on nothing
+        train(TAKE, clear("worst"), clear("candidates"), START, LOSSES, Worst("data"), *RESTART, HANDED, UPDATE),
     ],
     "a point is kept before it is recalled": [
         train(TAKE, START, recall("points", 0), HANDED, UPDATE),

@@ -15,7 +15,7 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import optimised
 from atentdsl.plan import lower, units, units_as_usually_written
-from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.operations import Clean, Evaluate
 from atentdsl.runtime import Streams
 from atentdsl.testing import batch, interpreted, recipes
 
@@ -26,19 +26,93 @@ def averaged(name, moves, averaging):
     return atentdsl.load(name, [f"sampler.attack.moves={moves}", f"sampler.attack.averaging={averaging}"])
 
 
+def compiled(recipe):
+    return units(optimised(lower(recipe), recipe.compile))
+
+
+def cost(name, *overrides):
+    return compiled(atentdsl.load(name, list(overrides)))
+
+
+EVERYWHERE, LAST = '{ kind = "exponential", alpha = 0.9 }', '{ kind = "last" }'
+
+
 @pytest.mark.parametrize("K", MOVES)
 @pytest.mark.parametrize("name", ["atent_linf", "atent_linf_literal", "pgd_at_linf"])
-def test_the_table_of_the_semantics(name, K):  # noqa: N803 - the table's letter
-    everywhere = lower(averaged(name, K, '{ kind = "exponential", alpha = 0.9 }'))
-    last = lower(averaged(name, K, '{ kind = "last" }'))
-    after_burn_in = lower(averaged(name, K, f'{{ kind = "mean", burn_in = {K // 2} }}'))
+def test_the_literal_plan_costs_five_a_move_or_two(name, K):  # noqa: N803 - the table's letter
+    everywhere, last = lower(averaged(name, K, EVERYWHERE)), lower(averaged(name, K, LAST))
     assert units(everywhere) == 5 * K
     assert units(last) == 2 * K + 3
-    assert units(after_burn_in) == 2 * K + 3 * (K - K // 2)  # not mergeable: 2K + 3W
     assert units_as_usually_written(last) == 3 * K + 3
     assert units_as_usually_written(everywhere) == 6 * K
-    for plan in (everywhere, last, after_burn_in):
-        assert units(optimised(plan)) == units(plan)
+
+
+@pytest.mark.parametrize("K", MOVES)
+@pytest.mark.parametrize("name", ["atent_linf", "atent_l2", "pgd_at_linf"])
+class TestMerged:
+    """2K + W + 2, where W points carry weight."""
+
+    def test_the_last_point_alone(self, name, K):  # noqa: N803
+        assert compiled(averaged(name, K, LAST)) == 2 * K + 3
+
+    def test_three_points_at_the_default_tolerance(self, name, K):  # noqa: N803
+        assert compiled(averaged(name, K, EVERYWHERE)) == 2 * K + min(K, 3) + 2
+
+    def test_all_points(self, name, K):  # noqa: N803
+        assert compiled(averaged(name, K, '{ kind = "mean" }')) == 3 * K + 2
+        without = averaged(name, K, EVERYWHERE).values() | {"compile": {"tolerance": 0.0}}
+        assert compiled(atentdsl.load(without)) == 3 * K + 2
+
+    def test_those_after_a_burn_in(self, name, K):  # noqa: N803
+        assert compiled(averaged(name, K, f'{{ kind = "mean", burn_in = {K // 2} }}')) == 2 * K + (K - K // 2) + 2
+
+
+@pytest.mark.parametrize("K", MOVES)
+def test_what_cannot_be_merged_costs_three_a_point(K):  # noqa: N803
+    """A chain in eval mode, a signal in train mode: 2K + 3W."""
+    moves = [f"sampler.attack.moves={K}", 'sampler.attack.mode="eval"']
+    assert cost("atent_linf", *moves) == 2 * K + 3 * min(K, 3)
+    assert cost("atent_linf", *moves, "compile.tolerance=0.0") == 5 * K
+
+
+@pytest.mark.parametrize("K", MOVES)
+def test_moves_that_are_tested_cost_a_density_more_than_there_are_moves(K):  # noqa: N803
+    """2(K + 1) + 3W."""
+    moves = f"sampler.attack.moves={K}"
+    assert cost("atent_mala", moves) == 2 * (K + 1) + 3 * min(K, 3)
+    assert cost("atent_mala", moves, "compile.tolerance=0.0") == 2 * (K + 1) + 3 * K
+    assert cost("atent_mala", moves, f"sampler.attack.averaging={LAST}") == 2 * (K + 1) + 3
+
+
+@pytest.mark.parametrize("K", MOVES)
+@pytest.mark.parametrize("R", [2, 3])
+def test_the_worst_of_restarts_costs_a_chain_and_a_forward_each(K, R):  # noqa: N803
+    changes = [f"sampler.attack.moves={K}", f"sampler.attack.restarts={R}"]
+    worst = 'sampler.attack.averaging={ kind = "last", over_restarts = "worst" }'
+    assert cost("pgd_at_linf", *changes, worst) == R * (2 * K + 1) + 3
+
+
+@pytest.mark.parametrize("K", MOVES)
+def test_awp_around_pgd_costs_three_for_the_weights_and_three_for_the_signal(K):  # noqa: N803
+    assert cost("awp_pgd_at", f"sampler.attack.moves={K}") == 2 * K + 6
+
+
+@pytest.mark.parametrize("L", MOVES)
+def test_entropy_sgd_costs_three_a_move(L):  # noqa: N803
+    assert cost("entropy_sgd", f"sampler.weights.moves={L}") == 3 * L
+    assert cost("entropy_sgd_literal", f"sampler.weights.moves={L}") == 3 * L
+
+
+@pytest.mark.parametrize("L", MOVES)
+@pytest.mark.parametrize("K", MOVES)
+def test_entropy_sgd_around_atent_costs_a_merged_chain_a_move(L, K):  # noqa: N803
+    moves = [f"sampler.weights.moves={L}", f"sampler.attack.moves={K}"]
+    assert cost("entropy_sgd_atent", *moves) == L * (2 * K + min(K, 3) + 2)
+    assert cost("entropy_sgd_atent", *moves, "sampler.attack.averaging={ kind = 'last' }") == L * (2 * K + 3)
+
+
+def test_a_replay_of_free_at_costs_three():
+    assert cost("free_at") == 3
 
 
 def test_plain_training_costs_three():
@@ -84,9 +158,17 @@ def counted(execute, size=5):
 
 def by_kind(plan):
     """What the units are made of."""
-    asked = Counter(o.wants for o in plan.flat() if isinstance(o, Evaluate))
-    gradients = asked["input"] + asked["density"] + asked["weights"]
-    return +Counter(forward=asked.total(), activations=gradients, weights=asked["weights"])
+    evaluations = [o for o in plan.flat() if isinstance(o, Evaluate)]
+    asked = Counter(o.wants for o in evaluations)
+    of_weights = asked["weights"] + asked["both"]
+    kept = sum(isinstance(o, Clean) for o in plan.flat())
+    made = [(o.clean, o.loss.family == "objectives") for o in evaluations if o.clean != "kept"]
+    clean, differentiated = sum(count for count, _ in made), sum(count for count, through in made if through)
+    return +Counter(
+        forward=asked.total() + kept + clean,
+        activations=asked["input"] + asked["density"] + of_weights + differentiated,
+        weights=of_weights + differentiated,
+    )
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
@@ -106,14 +188,15 @@ def test_the_units_are_the_products_that_run(recipe, goal):
         else:
             module.train_step(model, module.make_optimizer(model.parameters()), cycle([pair]), rng, {})
 
-    for execute in (
-        run,
-        lambda: interpreted(literal, model, [pair]),
-        lambda: interpreted(optimised(literal), model, [pair]),
+    best = optimised(literal, checked.compile)
+    for plan, execute in (
+        (best, run),
+        (literal, lambda: interpreted(literal, model, [pair])),
+        (best, lambda: interpreted(best, model, [pair])),
     ):
         counts = counted(execute)
-        assert counts == by_kind(literal)
-        assert counts.total() == units(literal)
+        assert counts == by_kind(plan)
+        assert counts.total() == units(plan)
 
 
 def test_a_chain_as_usually_written_runs_the_weight_gradients_too():

@@ -161,10 +161,20 @@ MUTANTS = {
     "no mean over the batch": ("g = g / len(z)", "g = g", ["Alg. 1", "Alg. 2", "Alg. 4"]),
     "the pull is forgotten": ("drift = drift + outside", "pass", ["Alg. 1"]),
     "the drift is not normalised": ("if move.drift:\n", "if False:\n", ["published code"]),
-    "the sum for the mean": ("point, loss, mode).mean()", "point, loss, mode).sum()", ALGORITHMS),
+    "the sum for the mean": ("weight = float(operation.coefficient) / len(z)", "weight = 1.0", ALGORITHMS),
+    "a gradient that is added unweighted": (
+        "torch.add(p.grad, g, alpha=weight)",
+        "torch.add(p.grad, g)",
+        ["Alg. 1", "Alg. 2", "published code"],
+    ),
+    "a gradient that takes the place of those before": (
+        "weight * g if p.grad is None else",
+        "weight * g if True else",
+        ["Alg. 1", "Alg. 2", "published code"],
+    ),
     "coefficients forgotten": (
-        "float(operation.coefficient) * self._losses",
-        "1.0 * self._losses",
+        "weight = float(operation.coefficient) / len(z)",
+        "weight = 1.0 / len(z)",
         ["Alg. 1", "Alg. 2", "published code"],
     ),
     "no projection": ("self.points[name] = self._apply(call, index=index, **tensors)", "pass", ["Alg. 2", "Alg. 4"]),
@@ -173,8 +183,8 @@ MUTANTS = {
     "gradients pile up": ("optimizer.zero_grad()", "pass", ALGORITHMS),
     "no update": ("self.optimizer.step()", "pass", ALGORITHMS),
     "points that differ from those evaluated": (
-        "self._losses(point.detach(), point",
-        "self._losses(self.points[X].detach(), point",
+        "total = self._losses(z, point, operation).sum()",
+        "total = self._losses(z + self.points[X] - z.detach(), point, operation).sum()",
         ALGORITHMS,
     ),
 }

@@ -19,7 +19,9 @@ import torch
 
 import atentdsl
 from atentdsl.plan import lower
-from atentdsl.plan.operations import Call, Evaluate, Plan
+from atentdsl.plan.operations import Evaluate
+from atentdsl.plan.program import Plan
+from atentdsl.plan.values import Call
 from atentdsl.runtime.streams import Streams
 from atentdsl.testing import edited
 
@@ -56,7 +58,11 @@ class Quadratic(Call):
 
     @property
     def function(self):
-        return lambda answers, y: 0.5 * (answers[:, 0] - B) ** 2
+        return lambda logits, y: 0.5 * (logits[:, 0] - B) ** 2
+
+    @property
+    def clean(self):
+        return ()
 
 
 class Linear(torch.nn.Module):

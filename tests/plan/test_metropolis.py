@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 import atentdsl
 from atentdsl.passes import optimised
 from atentdsl.plan import dump, interpret, lower, units
-from atentdsl.plan.operations import Accept, Evaluate, Propose
+from atentdsl.plan.metropolis import Accept, Propose
+from atentdsl.plan.operations import Evaluate
+from atentdsl.recipe.tables import Compile
 from atentdsl.testing import Recorded
 
 N, PIXELS, CLASSES = 3, 4, 3
@@ -22,6 +24,7 @@ WEIGHTS = GENERATOR.normal(size=(CLASSES, PIXELS))
 X = GENERATOR.uniform(0.1, 0.9, size=(N, PIXELS))
 Y = np.array([2, 0, 1])
 NOISE = GENERATOR.normal(size=(4, N, PIXELS))
+EXACTLY = Compile(tolerance=0.0)
 
 thousandths = st.integers(1, 1000).map(lambda i: i / 1000)
 sets = st.one_of(
@@ -37,6 +40,7 @@ def chains(draw):
     chance = st.sampled_from([0.0, 0.5, 1 - 2**-53]) | st.integers(0, 99).map(lambda i: i / 100)
     return {
         "moves": moves,
+        "loss": draw(st.sampled_from(["cross_entropy", "kl_to_clean"])),
         "direction": draw(st.sampled_from(["ascend", "descend"])),
         "beta": draw(thousandths),
         "coupling": draw(st.sampled_from(["l2", "linf"])),
@@ -53,7 +57,7 @@ def recipe(chain, averaging=None, **more):
     sampler = {
         "name": "chain",
         "moves": chain["moves"],
-        "target": {"direction": chain["direction"], "beta": chain["beta"], "coupling": coupling},
+        "target": {key: chain[key] for key in ("loss", "direction", "beta")} | {"coupling": coupling},
         "kernel": {"kind": "mala", "step_size": chain["step_size"], "noise": chain["noise"]},
         "projection": chain["sets"],
         "averaging": averaging or {"kind": "mean"},
@@ -73,8 +77,8 @@ def recipe(chain, averaging=None, **more):
 
 
 PLAIN = {
-    "moves": 3, "direction": "ascend", "beta": 1.0, "coupling": "l2", "gamma": 1.0, "step_size": 0.1, "noise": 0.5,
-    "sets": [], "chances": [],
+    "moves": 3, "loss": "cross_entropy", "direction": "ascend", "beta": 1.0, "coupling": "l2", "gamma": 1.0,
+    "step_size": 0.1, "noise": 0.5, "sets": [], "chances": [],
 }  # fmt: skip
 
 
@@ -91,12 +95,20 @@ def batch():
 # One example in numpy, by the definitions.
 
 
+def softmax(logits):
+    p = np.exp(logits - logits.max())
+    return p / p.sum()
+
+
 def energy(chain, z, i):
     """The energy of example i at z, and its gradient."""
-    logits = WEIGHTS @ z
-    p = np.exp(logits - logits.max())
-    p /= p.sum()
-    loss, gradient = -np.log(p[Y[i]]), WEIGHTS.T @ (p - np.eye(CLASSES)[Y[i]])
+    p = softmax(WEIGHTS @ z)
+    if chain["loss"] == "cross_entropy":
+        wanted, least = np.eye(CLASSES)[Y[i]], 0.0
+    else:
+        wanted = softmax(WEIGHTS @ X[i])
+        least = -wanted @ np.log(wanted)
+    loss, gradient = -wanted @ np.log(p) - least, WEIGHTS.T @ (p - wanted)
     scale = chain["beta"] * (-1 if chain["direction"] == "descend" else 1)
     away, gamma = z - X[i], chain["gamma"]
     if chain["coupling"] == "l2":
@@ -178,8 +190,16 @@ def test_the_cost_of_the_semantics(K):  # noqa: N803 - the semantics' letter
         ({"kind": "mean", "burn_in": K // 2}, K - K // 2),
     ):
         plan = lower(recipe(chain, averaging))
-        assert units(plan) == units(optimised(plan)) == 2 * (K + 1) + 3 * weighted
+        assert units(plan) == units(optimised(plan, EXACTLY)) == 2 * (K + 1) + 3 * weighted
         assert units(lower(recipe(chain, averaging), "draw")) == 2 * (K + 1)
+
+
+@pytest.mark.parametrize("K", [1, 2, 5, 10])
+def test_a_divergence_costs_one_clean_forward_more_a_chain(K):  # noqa: N803 - the semantics' letter
+    """In the literal plan one at each density."""
+    plan = lower(recipe(PLAIN | {"moves": K, "loss": "kl_to_clean"}, {"kind": "last"}))
+    assert units(plan) == 3 * (K + 1) + 3
+    assert units(optimised(plan, EXACTLY)) == 2 * (K + 1) + 1 + 3
 
 
 def test_a_chain_without_moves_evaluates_no_density():

@@ -16,8 +16,8 @@ from plan.plans_by_hand import BROKEN, GOOD, TAKE, UPDATE, WEIGHTS, train
 import atentdsl
 from atentdsl.passes import stages
 from atentdsl.plan import PlanError, lower, verify
+from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import (
-    Accept,
     Anchor,
     Clear,
     Evaluate,
@@ -25,7 +25,6 @@ from atentdsl.plan.operations import (
     Hold,
     Load,
     Move,
-    Propose,
     PutAside,
     Restore,
     Start,
@@ -33,7 +32,10 @@ from atentdsl.plan.operations import (
     Update,
     X,
 )
+from atentdsl.recipe.tables import Compile
 from atentdsl.testing import recipes
+
+SETTINGS = Compile()
 
 rules = importlib.import_module("atentdsl.plan.verify")  # the package offers a function of the same name
 
@@ -94,7 +96,7 @@ def test_every_rule_is_tried():
 @given(recipes(), st.sampled_from(["train", "draw"]))
 @settings(max_examples=60)
 def test_every_recipe_keeps_the_rules_at_every_stage(recipe, goal):
-    for stage in stages(lower(atentdsl.load(recipe), goal)):
+    for stage in stages(lower(atentdsl.load(recipe), goal), SETTINGS):
         assert verify(stage.plan) is stage.plan
 
 

@@ -89,6 +89,7 @@ def mistakes(text: str) -> tuple[Diagnostic, ...]:
 
 
 CARRIED = "a displacement is carried from step to step, and this chain may run more than once in a step"
+BESIDE = 'start beside it: write `kind = "gaussian"` and `sd = 0.001` in `[sampler.start]`'
 # Each with what makes it wrong, line and column, message, mend, and the mend applied.
 CONFLICTS = {
     "moves without a kernel": (
@@ -298,6 +299,66 @@ CONFLICTS = {
         "drop `restore`, or average the gradient",
         [('of = "displacement"', 'of = "gradient"')],
     ),
+    "an objective of points and clean inputs without a sampler of data": (
+        [
+            (ATTACK, ""),
+            ("[optimizer]", '[objective]\nkind = "trades"\nbeta = 6.0\n[evaluate]\nradius = 0.1\n[optimizer]'),
+        ],
+        (30, 8, "`trades` compares points with the clean inputs, and no sampler of data moves any"),
+        'add a `[[sampler]]` of data, or write `kind = "cross_entropy"`',
+        [("[objective]", ATTACK + "[objective]")],
+    ),
+    "the same, mended at the objective": (
+        [
+            (ATTACK, ""),
+            ("[optimizer]", '[objective]\nkind = "mart"\nbeta = 6.0\n[evaluate]\nradius = 0.1\n[optimizer]'),
+        ],
+        (30, 8, "`mart` compares points with the clean inputs, and no sampler of data moves any"),
+        'add a `[[sampler]]` of data, or write `kind = "cross_entropy"`',
+        [('kind = "mart"\nbeta = 6.0', 'kind = "cross_entropy"')],
+    ),
+    "weights that climb the divergence at the clean inputs": (
+        [('loss = "signal"', 'loss = "kl_to_clean"')],
+        (15, 8, "`kl_to_clean` has no gradient in the weights at the clean inputs themselves"),
+        'put a sampler of data before this one, or write `loss = "signal"`',
+        [('loss = "kl_to_clean"', 'loss = "signal"')],
+    ),
+    "the same, mended by a sampler before it": (
+        [('loss = "signal"', 'loss = "kl_to_clean"')],
+        (15, 8, "`kl_to_clean` has no gradient in the weights at the clean inputs themselves"),
+        'put a sampler of data before this one, or write `loss = "signal"`',
+        [(WEIGHTS.replace('"signal"', '"kl_to_clean"'), ""), (ATTACK, ATTACK + WEIGHTS)],
+    ),
+    "a divergence that starts at its anchor": (
+        [('loss = "cross_entropy"', 'loss = "kl_to_clean"')],
+        (33, 8, "`kl_to_clean` has no gradient at the clean input, where this chain starts"),
+        BESIDE,
+        [('drift = "sign"', 'drift = "sign"\n[sampler.start]\nkind = "gaussian"\nsd = 0.001')],
+    ),
+    "a divergence that nothing climbs": (
+        [
+            ('loss = "cross_entropy"', 'loss = "kl_to_clean"'),
+            ('[sampler.kernel]\nkind = "langevin"\nstep_size = 0.02\ndrift = "sign"\n', ""),
+        ],
+        (31, 1, "a chain that moves needs a kernel"),
+        "add a `[sampler.kernel]` table with a `step_size`",
+        [
+            (
+                '[[sampler.projection]]\nkind = "linf_ball"',
+                '[sampler.kernel]\nkind = "langevin"\nstep_size = 0.1\nnoise = 0.1\n'
+                '[[sampler.projection]]\nkind = "linf_ball"',
+            )
+        ],
+    ),
+    "a divergence that starts with noise of none": (
+        [
+            ('loss = "cross_entropy"', 'loss = "kl_to_clean"'),
+            ('drift = "sign"', 'drift = "sign"\nnoise = 0.0\n[sampler.start]\nkind = "uniform"\nradius = 0.0'),
+        ],
+        (33, 8, "`kl_to_clean` has no gradient at the clean input, where this chain starts"),
+        BESIDE,
+        [("radius = 0.0", "radius = 0.01")],
+    ),
     "the start over moves": (
         [("sd = 0.1", 'sd = { kind = "linear", start = 0.1, end = 0.2, over = "moves" }')],
         (20, 56, "`sd` does not change from move to move"),
@@ -326,6 +387,12 @@ CONFLICTS = {
         (47, 57, "`weight_decay` does not change from move to move"),
         'write `over = "epochs"` or `over = "steps"`',
         [('over = "moves"', 'over = "epochs"')],
+    ),
+    "a number format that nothing chooses": (
+        [("[optimizer]", '[compile]\nplace = false\nprecision = "bfloat16"\n[optimizer]')],
+        (45, 13, "a step that is not placed runs in float32"),
+        "drop `place = false`, or write `precision = 'float32'`",
+        [("place = false\n", "")],
     ),
 }
 
@@ -423,3 +490,17 @@ def test_what_a_new_sampler_makes_wrong_is_shown_in_its_own_file():
     (mistake,) = caught.value.diagnostics
     assert mistake.span is not None
     assert (mistake.span.file, mistake.span.line, mistake.span.column) == ("own.toml", 8, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [('drift = "sign"', 'drift = "sign"\nnoise = 0.01')],
+        [('drift = "sign"', 'drift = "sign"\n[sampler.start]\nkind = "corner"\nradius = 0.1')],
+        [("moves = 3", "moves = 0")],
+        [('name = "attack"', 'name = "before"\nmoves = 0\n[[sampler]]\nname = "attack"')],
+    ],
+)
+def test_a_divergence_that_leaves_the_clean_input_by_itself_is_no_mistake(changes):
+    """By the kernel's noise or its start; or where it never moves; or starts from another sampler's points."""
+    assert mistakes(edited(BOTH, [('loss = "cross_entropy"', 'loss = "kl_to_clean"'), *changes])) == ()

@@ -27,6 +27,20 @@ def test_an_unknown_name_lists_the_known():
         datasets.load("digit")
 
 
+def test_what_is_said_without_the_files_is_what_is_in_them():
+    arrays, said = datasets.load("digits"), datasets.description("digits")
+    assert (said.shape, said.classes, said.training) == (tuple(arrays.train_x.shape[1:]), arrays.classes, 1438)
+    assert len(arrays.training()) == said.training
+    assert datasets.description("mnist") == datasets.Description((1, 28, 28), 10, 60_000)
+    for name in datasets.names():
+        assert datasets.description(name).training > 0
+
+
+def test_an_unknown_data_set_has_no_description():
+    with pytest.raises(ValueError, match="unknown data set 'digit'"):
+        datasets.description("digit")
+
+
 def test_digits_are_those_of_scikit_learn():
     arrays = datasets.load("digits")
     published = load_digits()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from atentdsl.runtime import checkpoint
+from atentdsl.runtime import as_written, checkpoint
 from atentdsl.runtime.data import Images, hold_out
 from atentdsl.runtime.directory import RunDirectory
 from atentdsl.runtime.errors import Diverged
@@ -28,13 +28,15 @@ def program(step=None, epochs=3, batch=8, select="clean"):
         )
         return step(model, optimizer, x, y) if step else x.new_zeros(())
 
-    return SimpleNamespace(
+    made = SimpleNamespace(
         BATCH=batch, REPEAT=1, AUGMENT=(), ON_DIVERGENCE="stop", EVALUATION_BATCH=512,
         PRECISION="float32", EPOCHS=epochs, SELECT=select,
         met=met, train_step=train_step,
         settings=lambda epoch, step: {"lr": 0.1 * epoch + 0.001 * step},
         make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     )  # fmt: skip
+    made.placed = lambda model: as_written(made.train_step, made.make_optimizer, model)
+    return made
 
 
 def images(n=44):

@@ -24,12 +24,14 @@ from atentdsl.runtime.errors import (
     UserCodeRefused,
     WeightsRefused,
 )
+from atentdsl.runtime.policy import Policy
 
 
 def make(**changes):
     given_values = {
         "seed": 7,
         "device": torch.device("cpu"),
+        "policy": Policy("bfloat16", channels_last=True),
         "recipe_hash": "r",
         "module_hash": "m",
         "data_hashes": {"training": "t", "test": "u"},
@@ -42,6 +44,13 @@ def test_the_manifest_is_json_and_says_what_was_given():
     made = make()
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert (made["seed"], made["device"]) == (7, "cpu")
+    assert made["policy"] == {
+        "precision": "bfloat16",
+        "channels_last": True,
+        "flush_subnormals": False,
+        "fused": False,
+        "graph": False,
+    }
     assert (made["recipe_sha256"], made["module_sha256"]) == ("r", "m")
     assert made["data_sha256"] == {"training": "t", "test": "u"}
     assert made["command"] == ["atentdsl", "run", "x.toml"]

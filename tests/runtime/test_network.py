@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atentdsl.runtime import Streams, density, example_losses, input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import (
+    Streams,
+    clean_logits,
+    density,
+    example_losses,
+    input_gradient,
+    weight_gradient,
+    weights_frozen,
+)
 from atentdsl.runtime.modes import mode_kept
 
 CPU = torch.device("cpu")
@@ -56,6 +64,35 @@ def test_the_weights_gradient_is_added_and_weighted(network):
         torch.testing.assert_close(p.grad, 1 + g, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(signal, loss.detach(), rtol=1e-12, atol=0)
     assert not signal.requires_grad
+
+
+def distance(logits, y, clean, again):
+    return (logits - clean).square().sum(dim=1) + cross_entropy(again, y)
+
+
+@pytest.mark.parametrize("forwards", [1, 2])
+def test_the_weights_gradient_goes_through_the_clean_logits_too(network, forwards):
+    network[4].p = 0.0
+    z = X.flip(0)
+    clean = network.train()(X)
+    wanted = torch.autograd.grad(0.5 * distance(network(z), Y, clean, clean).sum(), list(network.parameters()))
+    network[2].reset_running_stats()
+    rng = Streams(0, 1, CPU)
+    weight_gradient(network, z, Y, distance, rng, weight=0.5, clean=X, reads=2, forwards=forwards)
+    for p, g in zip(network.parameters(), wanted, strict=True):
+        torch.testing.assert_close(p.grad, g, rtol=1e-11, atol=1e-13)
+    assert network[2].num_batches_tracked == forwards + 1
+
+
+@pytest.mark.parametrize(("mode", "tracked"), [("eval", 0), ("frozen", 0), ("train", 1)])
+def test_clean_logits_are_constants_under_the_mask_of_their_inputs(network, mode, tracked):
+    rng = Streams(0, 1, CPU)
+    logits = clean_logits(network, X, rng, mode)
+    assert not logits.requires_grad
+    assert network[2].num_batches_tracked == tracked
+    assert torch.equal(logits, clean_logits(network, X, rng, mode))
+    if mode != "eval":
+        assert not torch.equal(logits, clean_logits(network, X.clone(), rng, mode))
 
 
 def test_points_are_held_constant(network):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from atentdsl.runtime import checkpoint, snapshot
+from atentdsl.runtime import as_written, checkpoint, snapshot
 from atentdsl.runtime.batches import Batches
 from atentdsl.runtime.data import Images
 from atentdsl.runtime.directory import DIVERGED, RunDirectory
@@ -65,12 +65,14 @@ def program(bad=lambda epoch, step, lr: False, on_divergence="stop", optimizer=t
             return total.detach() * float("inf")
         return total.detach()
 
-    return SimpleNamespace(
+    made = SimpleNamespace(
         BATCH=8, REPEAT=repeat, AUGMENT=("flip",), PRECISION="float32", EPOCHS=3, SELECT="clean",
         ON_DIVERGENCE=on_divergence, EVALUATION_BATCH=512, train_step=train_step,
         settings=lambda epoch, step: {"lr": 0.1 / epoch},
         make_optimizer=lambda parameters: optimizer(parameters, lr=0.1, **MOMENTUM.get(optimizer, {})),
     )  # fmt: skip
+    made.placed = lambda model: as_written(made.train_step, made.make_optimizer, model)
+    return made
 
 
 MOMENTUM = {torch.optim.SGD: {"momentum": 0.9}, torch.optim.AdamW: {}}

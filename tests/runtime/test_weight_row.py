@@ -159,3 +159,24 @@ def test_nothing_is_carried_to_a_batch_of_another_shape():
     assert carried(state, "attack.carry", torch.zeros(2, 3)) is state["attack.carry"]
     for name, shape in (("attack.carry", (1, 3)), ("other.carry", (2, 3))):
         assert torch.equal(carried(state, name, torch.ones(shape)), torch.zeros(shape))
+
+
+def convolutions(memory_format):
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten(), torch.nn.Linear(12, 4))
+    return layers.to(memory_format=memory_format)
+
+
+def test_the_row_is_the_same_in_either_memory_format():
+    plain, ordered = convolutions(torch.contiguous_format), convolutions(torch.channels_last)
+    row = weights(plain)
+    assert torch.equal(weights(ordered), row)
+    set_weights(ordered, 2 * row, streams())
+    assert torch.equal(weights(ordered), 2 * row)
+    assert ordered[0].weight.is_contiguous(memory_format=torch.channels_last)
+    loss = [displacement_gradient(model, row, 3 * row, weight=0.5) for model in (plain, ordered)]
+    assert torch.equal(*loss)
+    assert torch.equal(plain[0].weight.grad, ordered[0].weight.grad)
+    for model in (plain, ordered):  # a fused optimizer takes a weight and its gradient in one format
+        assert [p.grad.stride() for p in model.parameters()] == [p.stride() for p in model.parameters()]
+    assert torch.equal(gathered(plain, [None] * 4), gathered(ordered, [None] * 4))

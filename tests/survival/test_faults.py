@@ -170,7 +170,9 @@ def test_other_data_are_refused_with_both_hashes(tmp_path):
 )
 def test_exhausted_memory_names_a_batch_that_fits(tmp_path, key, words):
     """The limit is lowered until the run fails; with the batch that is named then, it does not fail at that limit."""
-    words = ["run", "sgd", "--set", "optimizer.epochs=1", "--set", "evaluate.attacks=['pgd-2']", "--new", *words]
+    # In float32 wherever it is run: the limits are megabytes of it.
+    settings = ["optimizer.epochs=1", "evaluate.attacks=['pgd-2']", "compile.precision='float32'"]
+    words = ["run", "sgd", *(word for setting in settings for word in ("--set", setting)), "--new", *words]
 
     def limited(megabytes, *more):
         child = [sys.executable, str(Path(__file__).with_name("exhausted.py")), str(megabytes)]

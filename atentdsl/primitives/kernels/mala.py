@@ -10,6 +10,7 @@ the support: one outside is rejected (brought back, it would pile up on the boun
 Shapes: z, proposal `(batch, *input)`; probability `(batch,)`. Units: inputs in [0, 1].
 
 Needs mode `eval`, a loss `per_example`, and a coupling or a bounded support: else there is no density to draw from.
+Write `precision = "float32"` in `[compile]`: differences of losses are divided by T, and so is bfloat16's rounding.
 
 >>> import torch
 >>> z, proposal = torch.zeros(2, 1), torch.tensor([[1.0], [1.0]])

@@ -1,6 +1,7 @@
 """The data sets that a recipe can name: one file each, whose name is the data set's.
 
-A data set's file offers `load(root: Path | None) -> Arrays`; `root` is the folder its files are looked for in.
+A data set's file offers `load(root: Path | None) -> Arrays`; `root` is the folder its files are looked for in. What can
+be said without its files stands in constants: `SHAPE` of an image, `CLASSES`, and `TRAINING`, the training images.
 """
 
 from __future__ import annotations
@@ -9,12 +10,29 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, cast
 
+import attrs
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from atentdsl.runtime.data import Arrays
 
-__all__ = ["load", "names"]
+__all__ = ["Description", "description", "load", "names"]
+
+
+@attrs.frozen
+class Description:
+    """What is known of a data set without its files.
+
+    Attributes:
+        shape: of one image, `(channels, height, width)`.
+        classes: how many there are.
+        training: how many training images, those included that are held out of them.
+    """
+
+    shape: tuple[int, ...]
+    classes: int
+    training: int
 
 
 def names() -> tuple[str, ...]:
@@ -39,3 +57,18 @@ def load(name: str, root: Path | None = None) -> Arrays:
     if name not in names():
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
     return cast("Arrays", importlib.import_module(f"{__name__}.{name}").load(root))
+
+
+def description(name: str) -> Description:
+    """What the data set called `name` looks like; its files need not be there.
+
+    Raises:
+        ValueError: there is no data set of that name.
+
+    >>> description("mnist").shape
+    (1, 28, 28)
+    """
+    if name not in names():
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
+    found = importlib.import_module(f"{__name__}.{name}")
+    return Description(found.SHAPE, found.CLASSES, found.TRAINING)

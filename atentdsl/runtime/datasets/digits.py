@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 CLASSES = 10
+SHAPE = (1, 8, 8)
+TRAINING = 1438
 LEVELS = 16  # a pixel is a count of 0 to 16 inked dots
 EVERY = 5
 # Of the pixels and then the labels as scikit-learn reads them, whose file may be packed anew in another version of it.

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "damages", "load", "missing"]
 
 CLASSES = 10
-SHAPE = (28, 28)
+SHAPE = (1, 28, 28)
+TRAINING = 60_000
 FOLDER = "MNIST/raw"
 IMAGES, LABELS = 0x803, 0x801  # an IDX file's first number: of bytes, in three dimensions and in one
 # Each split's images and labels, training first.
@@ -128,7 +129,7 @@ def _damage(content: bytearray, magic: int) -> str | None:
         return "holds nothing"
     if len(content) != header + math.prod(sizes):
         return f"holds {len(content)} bytes, and its header announces {header + math.prod(sizes)}"
-    if magic == IMAGES and sizes[1:] != SHAPE:
+    if magic == IMAGES and sizes[1:] != SHAPE[1:]:
         return f"has images of {' x '.join(map(str, sizes[1:]))}, not 28 x 28"
     if magic == LABELS and max(content[header:]) >= CLASSES:
         return f"has the label {max(content[header:])}, and MNIST's are 0 to {CLASSES - 1}"

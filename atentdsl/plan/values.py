@@ -1,4 +1,4 @@
-"""What operations are made of: calls of primitives, numbers that change, and where in the recipe they come from."""
+"""What operations hold: calls of primitives, numbers that change, and where in the recipe an operation comes from."""
 
 from __future__ import annotations
 
@@ -64,6 +64,19 @@ class Call:
         """The same primitive's function of another role, with the numbers that it asks for."""
         other = attrs.evolve(self, role=role)
         return attrs.evolve(other, arguments=tuple((name, n) for name, n in self.arguments if name in other.asks))
+
+    @property
+    def clean(self) -> tuple[str, ...]:
+        """For a loss: the arguments that are logits of the clean inputs, each a forward of its own in the literal plan.
+
+        A chain's target holds them constant; an objective is differentiated in them too.
+        """
+        return self.primitive.clean
+
+    @property
+    def holds_clean(self) -> bool:
+        """Whether the clean logits are constants of the loss."""
+        return self.family == "targets"
 
 
 @attrs.frozen

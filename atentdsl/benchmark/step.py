@@ -1,0 +1,167 @@
+"""One outer step, timed four ways in one run: literal, compiled, its network passes alone, and as published.
+
+All run on the same batch and, before each timed step, on the same weights: those that the compiled step has after
+`FIRST` steps, so that no gradient is zero because a network's last layer begins there.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atentdsl.benchmark.authors_schedule import applies, authors_step, authors_units
+from atentdsl.benchmark.limit import limit_step
+from atentdsl.benchmark.memory import peak, sets_back
+from atentdsl.benchmark.subject import Subject
+from atentdsl.benchmark.timing import WARM_UP, Clock, clock_of, in_turns, timed
+from atentdsl.plan import interpret, units
+from atentdsl.runtime.streams import Streams
+
+__all__ = ["KEYS", "KEYS_OF_AUTHORS", "measured_step", "peak_of_step"]
+
+FIRST = 2
+KEYS = (
+    "literal_ms",
+    "compiled_ms",
+    "limit_ms",
+    "ratio_to_limit",
+    "speedup_over_literal",
+    "images_per_second",
+    "peak_memory_mb",
+    "units_literal",
+    "units_compiled",
+    "device",
+    "precision",
+    "threads",
+    "rounds",
+)
+KEYS_OF_AUTHORS = ("authors_schedule_ms", "speedup_over_authors_schedule", "units_authors_schedule")
+
+Step = Callable[[], Any]
+
+
+def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, warm_up: int = WARM_UP) -> dict[str, Any]:
+    """What one outer step takes: the keys in `KEYS`, and those in `KEYS_OF_AUTHORS` where that schedule applies.
+
+    Times are medians over the rounds in ms, ratios those of the medians, memory in 10^6 bytes (see
+    `atentdsl.benchmark.memory`), images those of one batch a step.
+
+    Args:
+        subject: what is measured.
+        rounds: how often each is timed.
+        clock: in seconds; the device's where not given.
+        warm_up: rounds before them that do not count.
+    """
+    late = sets_back(subject.device)  # it changes how memory is allocated, and times are not to depend on that
+    memory = None if late else peak_of_step(subject)
+    weights = _weights_after(subject, FIRST)
+    clock = clock or clock_of(subject.device)
+    steps = {"literal": _literal, "compiled": _compiled, "limit": _limit}
+    if applies(subject.recipe):
+        steps["authors_schedule"] = _authors
+    contenders = {}
+    for name, make in steps.items():
+        network = copy.deepcopy(subject.network)
+        contenders[name] = timed(make(subject, network), clock, _back_to(network, weights))
+    timings = in_turns(contenders, rounds, warm_up)
+    if memory is None:
+        memory = peak_of_step(subject)
+    compiled = timings.median("compiled")
+    found = {
+        "literal_ms": 1000 * timings.median("literal"),
+        "compiled_ms": 1000 * compiled,
+        "limit_ms": 1000 * timings.median("limit"),
+        "ratio_to_limit": timings.ratio("compiled", "limit"),
+        "speedup_over_literal": timings.ratio("literal", "compiled"),
+        "images_per_second": len(subject.batch()[1]) / compiled,
+        "peak_memory_mb": memory / 1e6,
+        "units_literal": units(subject.compiled.stages[0].plan),
+        "units_compiled": units(subject.compiled.plan),
+        "device": str(subject.device),
+        "precision": subject.precision,
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+    }
+    if "authors_schedule" in contenders:
+        found |= {
+            "authors_schedule_ms": 1000 * timings.median("authors_schedule"),
+            "speedup_over_authors_schedule": timings.ratio("authors_schedule", "compiled"),
+            "units_authors_schedule": authors_units(subject.recipe),
+        }
+    return found
+
+
+def peak_of_step(subject: Subject, steps: int = FIRST) -> int:
+    """The most bytes that the first compiled steps hold.
+
+    What libraries load once is not theirs: a step on two images comes before them.
+    """
+    network = copy.deepcopy(subject.network)
+    _compiled(subject, copy.deepcopy(network), images=2)()
+    step = _compiled(subject, network)
+
+    def first() -> None:
+        for _ in range(steps):
+            step()
+
+    return peak(first, subject.device)
+
+
+def _weights_after(subject: Subject, steps: int) -> dict[str, Tensor]:
+    """The network's weights and buffers after so many compiled steps, by name."""
+    network = copy.deepcopy(subject.network)
+    step = _compiled(subject, network)
+    for _ in range(steps):
+        step()
+    return dict(_tensors(network))
+
+
+def _compiled(subject: Subject, network: nn.Module, images: int | None = None) -> Step:
+    own, state = subject.module.placed(network), dict[str, Any]()
+    x, y = subject.batch()
+    pair = x[:images], y[:images]
+    return lambda: own.step(itertools.repeat(pair), _streams(subject), state)
+
+
+def _literal(subject: Subject, network: nn.Module) -> Step:
+    own, pair, state = subject.module.placed(network), subject.batch(), dict[str, Any]()
+    plan = subject.compiled.stages[0].plan
+    return lambda: interpret(plan, own.network, own.optimizer, itertools.repeat(pair), _streams(subject), state)
+
+
+def _limit(subject: Subject, network: nn.Module) -> Step:
+    return limit_step(subject.compiled.plan, subject.module.placed(network).network, *subject.batch())
+
+
+def _authors(subject: Subject, network: nn.Module) -> Step:
+    pair, state = subject.batch(), dict[str, Any]()
+    sampler: Any = subject.recipe.samplers[0]
+    alpha, plan = sampler.averaging.alpha, subject.compiled.stages[0].plan
+    optimizer = subject.module.make_optimizer(network.parameters())
+    return lambda: authors_step(plan, alpha, network, optimizer, itertools.repeat(pair), _streams(subject), state)
+
+
+def _streams(subject: Subject) -> Streams:
+    return Streams(subject.seed, 1, subject.device)
+
+
+def _back_to(network: nn.Module, weights: dict[str, Tensor]) -> Callable[[], None]:
+    """What gives the network these weights again, each in the layout it has there."""
+    own = _tensors(network)
+
+    def back() -> None:
+        with torch.no_grad():
+            for name, tensor in own:
+                tensor.copy_(weights[name])
+
+    return back
+
+
+def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every parameter and buffer."""
+    return [*network.named_parameters(), *network.named_buffers()]

@@ -1,0 +1,141 @@
+"""What `atentdsl bench` reports, and that it reports what it measured."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import attrs
+import pytest
+import torch
+
+from atentdsl.api.benchmarking import subject
+from atentdsl.benchmark import measured_step
+from atentdsl.benchmark.step import KEYS, KEYS_OF_AUTHORS
+from atentdsl.benchmark.subject import drawn_images
+from atentdsl.cli import run
+from atentdsl.codegen import as_module, generate
+from atentdsl.plan import units
+from atentdsl.recipe import load
+from atentdsl.runtime.policy import policy_of
+
+QUICK = ["--set", "model.name=mlp", "--rounds", "1", "--device", "cpu"]
+WANTED = {
+    "literal_ms", "compiled_ms", "limit_ms", "ratio_to_limit", "speedup_over_literal", "images_per_second",
+    "peak_memory_mb", "units_literal", "units_compiled", "device", "precision", "threads", "rounds",
+}  # fmt: skip
+OF_AUTHORS = {"authors_schedule_ms", "speedup_over_authors_schedule", "units_authors_schedule"}
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path, monkeypatch):
+    """No data set is there, and none may be looked for elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATENTDSL_DATA", str(tmp_path / "nothing"))
+
+
+def benched(capsys, *words):
+    assert run(["bench", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("sgd", False), ("atent_linf", True), ("mnist/pgd_at_l2", False), ("entropy_sgd_atent", False)]
+)
+def test_the_keys_and_the_units(capsys, name, theirs):
+    found = benched(capsys, name, *QUICK, "--set", "data.batch=4")
+    assert found.keys() == WANTED | (OF_AUTHORS if theirs else set())
+    assert set(KEYS) == WANTED
+    assert set(KEYS_OF_AUTHORS) == OF_AUTHORS
+    compiled = generate(load(name))
+    assert found["units_literal"] == units(compiled.stages[0].plan)
+    assert found["units_compiled"] == units(compiled.plan)
+    assert found["ratio_to_limit"] == pytest.approx(found["compiled_ms"] / found["limit_ms"])
+    assert found["speedup_over_literal"] == pytest.approx(found["literal_ms"] / found["compiled_ms"])
+    assert found["images_per_second"] == pytest.approx(4000 / found["compiled_ms"])
+    chosen = policy_of(torch.nn.Linear(1, 1), load(name).compile.precision).precision
+    assert (found["device"], found["precision"], found["threads"], found["rounds"]) == ("cpu", chosen, 1, 1)
+    if theirs:
+        assert found["units_authors_schedule"] == 61
+        ratio = found["authors_schedule_ms"] / found["compiled_ms"]
+        assert found["speedup_over_authors_schedule"] == pytest.approx(ratio)
+
+
+def test_the_table(capsys):
+    assert run(["bench", "atent_linf", *QUICK, "--set", "compile.precision=float32"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["published schedule", "literal", "compiled", "limit"]
+    assert "times the limit" in lines[5]
+    assert lines[6] == "cpu, float32, 1 thread, medians of 1 round"
+
+
+def test_threads_are_as_they_were_afterwards(capsys):
+    before = torch.get_num_threads()
+    assert benched(capsys, "sgd", *QUICK, "--set", "data.batch=4", "--threads", "2")["threads"] == 2
+    assert torch.get_num_threads() == before
+
+
+def test_bfloat16(capsys):
+    found = benched(capsys, "sgd", *QUICK, "--set", "compile.precision=bfloat16")
+    assert found["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bench"], "RECIPE"),
+        (["bench", "sgd", "--steps", "3"], "--steps goes with --epoch"),
+        (["bench", "sgd", "--rounds", "0"], "--rounds"),
+        (["bench", "no_such_recipe"], "no_such_recipe"),
+    ],
+)
+def test_wrong_usage(capsys, words, said):
+    assert run(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_sleep_in_the_step_is_in_the_compiled_time_and_not_in_the_limit_s():
+    plain = subject("sgd", ["model.name=mlp"], "cpu")
+    module = as_module(plain.compiled.text, "slow")
+    own = module.train_step
+
+    def slow(*arguments):
+        time.sleep(0.005)
+        return own(*arguments)
+
+    module.train_step = slow
+    for measured, least, most in ((plain, -2.5, 2.5), (attrs.evolve(plain, module=module), 4.0, 8.0)):
+        found = measured_step(measured, rounds=41)
+        assert least < found["compiled_ms"] - found["literal_ms"] < most, found
+        assert found["limit_ms"] < 2.5, found
+
+
+def test_every_step_is_timed_on_the_same_weights():
+    """They move in the step, and are brought back before the next one is timed."""
+    measured = subject("sgd", ["model.name=mlp"], "cpu")
+    module = as_module(measured.compiled.text, "watched")
+    own, seen = module.train_step, []
+
+    def watching(model, *arguments):
+        seen.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        return own(model, *arguments)
+
+    module.train_step = watching
+    begun = torch.cat([p.detach().flatten() for p in measured.network.parameters()])
+    measured_step(attrs.evolve(measured, module=module), rounds=3)
+    timed = seen[2:-3]  # two steps give the weights; one on two images and two whose memory is measured end it
+    assert len(timed) == 5
+    assert all(torch.equal(weights, timed[0]) for weights in timed)
+    assert not torch.equal(timed[0], begun)
+    assert torch.equal(begun, torch.cat([p.detach().flatten() for p in measured.network.parameters()]))
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_images_are_drawn_anew_the_same(name):
+    images = drawn_images(name)
+    assert torch.equal(images.x, drawn_images(name).x)
+    assert torch.equal(images.y, drawn_images(name).y)
+    counts = torch.bincount(images.y, minlength=10).double() / len(images)
+    assert images.classes == 10
+    assert counts.sub(0.1).abs().max() < 0.04  # 1,438 draws: a class's share has a standard deviation of 0.008
+    assert abs(float(images.x.double().mean()) - 127.5) < 1
