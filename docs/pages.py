@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from atentdsl.cli.vocabulary import documentation, parameters, summary
+from atentdsl.passes import PIPELINE, switch
 from atentdsl.primitives import registry
 from atentdsl.primitives.references import REFERENCES
 
@@ -40,6 +41,10 @@ def index() -> str:
     for family in registry.families():
         links = ", ".join(f"[`{kind}`](primitives/{family}/{kind}.md)" for kind in registry.kinds(family))
         lines.append(f"- **{family}**: {summary(family)} {links}")
+    lines += ["", "The compiler's passes, in the order they run; `[compile]` switches each off by its key:", ""]
+    for step in PIPELINE:
+        name, _, what = (step.__doc__ or "").splitlines()[0].partition(": ")
+        lines.append(f"- **{name}** (`{switch(step)}`): {what}")
     for folder, title in (
         ("errors", "What an error means, a page a code:"),
         ("decisions", "Decisions, and what they rest on:"),

@@ -85,6 +85,7 @@ def evaluate(
     if run is not None and not elsewhere:
         checkpoint.load(network, run.checkpoint(BEST), sealed=True)
     network.to(chosen)
+    trained = subjects.trained(own) if own and not elsewhere else None
     return evaluation(
         network,
         images.to(chosen),
@@ -92,7 +93,7 @@ def evaluate(
         split_name,
         checked.header.seed,
         checked.evaluate.batch,
-        trained_in=own["policy"]["precision"] if own and "policy" in own and not elsewhere else None,
+        trained=trained,
     )
 
 

@@ -88,6 +88,15 @@ def origin(recipe: Recipe) -> dict[str, Any]:
         return {"init": {"path": recipe.model.init, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}}
 
 
+def trained(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run trained its network, as its evaluation says it: the compiler's tolerance, and the passes' precision.
+
+    Empty for a run of a version that wrote neither.
+    """
+    known = {"tolerance": manifest.get("tolerance"), "precision": manifest.get("policy", {}).get("precision")}
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def require_given(manifest: Mapping[str, Any], model: object, data: object) -> None:
     """Asks for the caller's own network and data where a run was given them.
 

@@ -97,6 +97,7 @@ def train(
         made["model"] = checked.model.name if model is None else subjects.GIVEN
         made["data"] = checked.data.name if data is None else subjects.GIVEN
         made["max_steps"] = max_steps
+        made["tolerance"] = checked.compile.tolerance
         made |= {} if model is not None else subjects.origin(checked)
         texts = {
             RECIPE: checked.resolved,

@@ -208,9 +208,9 @@ class Work:
         # As whoever loads the checkpoint has it: a convolution rounds by the order of its weights in memory.
         self.network.to(memory_format=torch.contiguous_format)
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
-        trained_in = directory.manifest()["policy"]["precision"]
+        trained = subjects.trained(directory.manifest())
         seed, size = recipe.header.seed, recipe.evaluate.batch
-        result = evaluation(self.network, images, self.attacks, split, seed, size, heed, trained_in)
+        result = evaluation(self.network, images, self.attacks, split, seed, size, heed, trained)
         directory.write_json(EVALUATION, result)
         snapshot.remove_all_but_newest(directory.checkpoints)
         return Run(directory.path, recipe, self.network, result)

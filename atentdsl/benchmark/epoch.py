@@ -34,7 +34,17 @@ from atentdsl.runtime.streams import Streams
 
 __all__ = ["KEYS", "measured_epoch"]
 
-KEYS = ("epoch_seconds", "steps_seconds", "overhead_share", "steps", "device", "precision", "threads", "rounds")
+KEYS = (
+    "epoch_seconds",
+    "steps_seconds",
+    "overhead_share",
+    "steps",
+    "device",
+    "precision",
+    "threads",
+    "rounds",
+    "tolerance",
+)
 # Steps between two readings of the clock: a GPU, which is waited for then, works on while the loop prepares the next.
 BLOCK = {"cpu": 1, "cuda": 16}
 
@@ -70,6 +80,7 @@ def measured_epoch(
         "precision": subject.precision,
         "threads": torch.get_num_threads(),
         "rounds": rounds,
+        "tolerance": subject.recipe.compile.tolerance,
     }
 
 

@@ -39,6 +39,7 @@ KEYS = (
     "precision",
     "threads",
     "rounds",
+    "tolerance",
 )
 KEYS_OF_AUTHORS = ("authors_schedule_ms", "speedup_over_authors_schedule", "units_authors_schedule")
 
@@ -86,6 +87,7 @@ def measured_step(subject: Subject, rounds: int, clock: Clock | None = None, war
         "precision": subject.precision,
         "threads": torch.get_num_threads(),
         "rounds": rounds,
+        "tolerance": subject.recipe.compile.tolerance,
     }
     if "authors_schedule" in contenders:
         found |= {

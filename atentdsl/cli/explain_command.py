@@ -29,7 +29,7 @@ def command(recipe: str, overrides: tuple[str, ...], full: bool) -> None:
         text = dump(stage.plan, None if full else LONGEST)
         click.echo("".join(f"    {line}\n" for line in text.split("\n")))
     literal = compiled.stages[0].plan
-    click.echo("units a step")
+    click.echo(f"units a step, at a tolerance of {compiled.tolerance:g}")
     for label, count in (
         ("as usually written", units_as_usually_written(literal)),
         ("literal", units(literal)),

@@ -72,6 +72,7 @@ def show_command(run: str, as_json: bool) -> None:
         "data": made["data"],
         "device": made["device"],
         "precision": made.get("policy", {}).get("precision", ""),
+        "tolerance": made.get("tolerance", ""),
         "versions": versions,
         "size": _bytes(found.size),
     }

@@ -34,14 +34,14 @@ def step_table(found: dict[str, Any]) -> str:
 
     >>> found = {"literal_ms": 30.0, "compiled_ms": 10.0, "limit_ms": 8.0, "units_literal": 50, "units_compiled": 25}
     >>> found |= {"images_per_second": 6400.0, "peak_memory_mb": 12.0, "ratio_to_limit": 1.25}
-    >>> found |= {"device": "cpu", "precision": "float32", "threads": 1, "rounds": 20}
+    >>> found |= {"device": "cpu", "precision": "float32", "threads": 1, "rounds": 20, "tolerance": 0.002}
     >>> print(step_table(found))
                   ms   units   x compiled
     literal    30.00      50         3.00
     compiled   10.00      25         1.00
     limit       8.00      25         0.80
     1.250 times the limit, 6,400 images/s, 12.0 MB at the peak of the compiled step
-    cpu, float32, 1 thread, medians of 20 rounds
+    cpu, float32, tolerance 0.002, 1 thread, medians of 20 rounds
     """
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
     table.add_column("")
@@ -63,12 +63,13 @@ def epoch_table(found: dict[str, Any]) -> str:
     """What `bench --epoch` found.
 
     >>> found = {"epoch_seconds": 2.0, "steps_seconds": 1.98, "overhead_share": 0.01, "steps": 20}
-    >>> print(epoch_table(found | {"device": "cpu", "precision": "float32", "threads": 2, "rounds": 5}))
+    >>> found |= {"device": "cpu", "precision": "float32", "threads": 2, "rounds": 5, "tolerance": 0.002}
+    >>> print(epoch_table(found))
                 s   ms a step
     epoch   2.000      100.00
     steps   1.980       99.00
     data, log, progress and checkpoints:   1.0 % of an epoch of 20 steps
-    cpu, float32, 2 threads, medians of 5 rounds
+    cpu, float32, tolerance 0.002, 2 threads, medians of 5 rounds
     """
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
     table.add_column("")
@@ -92,8 +93,8 @@ def _lines(table: Table) -> list[str]:
 def _measured(found: dict[str, Any]) -> str:
     threads, rounds = found["threads"], found["rounds"]
     return (
-        f"{found['device']}, {found['precision']}, {threads} thread{'s' if threads > 1 else ''}, "
-        f"medians of {rounds} round{'s' if rounds > 1 else ''}"
+        f"{found['device']}, {found['precision']}, tolerance {found['tolerance']:g}, "
+        f"{threads} thread{'s' if threads > 1 else ''}, medians of {rounds} round{'s' if rounds > 1 else ''}"
     )
 
 

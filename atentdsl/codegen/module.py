@@ -34,12 +34,14 @@ class Compiled:
         goal: what the module does.
         text: the module.
         stages: the plan, literal and after each pass.
+        tolerance: the share of the points' weights that was allowed to be left out.
     """
 
     name: str
     goal: Goal
     text: str = attrs.field(repr=False)
     stages: tuple[Stage, ...] = attrs.field(repr=False)
+    tolerance: float
 
     @property
     def plan(self) -> Plan:
@@ -65,7 +67,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     parts["functions"] = "\n\n\n".join(sources.functions.values())
     parts["imports"] = _imports(sources.imports | written.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
-    return Compiled(recipe.name, goal, _tidy(text), history)
+    return Compiled(recipe.name, goal, _tidy(text), history, recipe.compile.tolerance)
 
 
 @cache

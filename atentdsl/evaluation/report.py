@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -20,12 +20,13 @@ def evaluation(
     seed: int,
     batch: int = 512,
     between: Callable[[], None] = lambda: None,
-    trained_in: str | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Clean and robust accuracy, as fractions, each attack with its whole setting.
 
-    `batch` and `between` are as for `accuracy`; `trained_in` is the precision of the passes that the network was
-    trained by, None where it is not known. The accuracies are measured in the network's own number format.
+    `batch` and `between` are as for `accuracy`; `trained` says how the network was trained: the precision of the
+    passes, and the compiler's tolerance; None where it is not known. The accuracies are measured in the network's own
+    number format.
     """
     measured = accuracy(model, images, [attack.withstands for attack in attacks], seed, batch, between)
     return {
@@ -33,7 +34,7 @@ def evaluation(
         "n": measured.n,
         "seed": seed,
         "batch": batch,
-        **({} if trained_in is None else {"trained_in": trained_in}),
+        **({} if trained is None else {"trained": dict(trained)}),
         "clean_accuracy": measured.clean,
         "attacks": {
             attack.name: {**attack.settings(), "robust_accuracy": robust}

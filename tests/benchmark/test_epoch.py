@@ -12,7 +12,17 @@ from atentdsl.benchmark import epoch, measured_epoch
 from atentdsl.cli import run
 from atentdsl.codegen import as_module
 
-WANTED = {"epoch_seconds", "steps_seconds", "overhead_share", "steps", "device", "precision", "threads", "rounds"}
+WANTED = {
+    "epoch_seconds",
+    "steps_seconds",
+    "overhead_share",
+    "steps",
+    "device",
+    "precision",
+    "threads",
+    "rounds",
+    "tolerance",
+}
 
 
 class Clock:

@@ -23,6 +23,7 @@ QUICK = ["--set", "model.name=mlp", "--rounds", "1", "--device", "cpu"]
 WANTED = {
     "literal_ms", "compiled_ms", "limit_ms", "ratio_to_limit", "speedup_over_literal", "images_per_second",
     "peak_memory_mb", "units_literal", "units_compiled", "device", "precision", "threads", "rounds",
+    "tolerance",
 }  # fmt: skip
 OF_AUTHORS = {"authors_schedule_ms", "speedup_over_authors_schedule", "units_authors_schedule"}
 
@@ -66,7 +67,7 @@ def test_the_table(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:5]] == ["published schedule", "literal", "compiled", "limit"]
     assert "times the limit" in lines[5]
-    assert lines[6] == "cpu, float32, 1 thread, medians of 1 round"
+    assert lines[6] == "cpu, float32, tolerance 0.002, 1 thread, medians of 1 round"
 
 
 def test_threads_are_as_they_were_afterwards(capsys):

@@ -159,7 +159,7 @@ def test_a_run_says_what_it_trained_in(tmp_path, monkeypatch, asked, flags, reso
         "fused": False,
         "graph": False,
     }
-    assert run.evaluation["trained_in"] == resolved
+    assert run.evaluation["trained"] == {"tolerance": 2e-3, "precision": resolved}
     assert all(w.is_contiguous() for w in run.model.parameters()), "evaluated as a loaded checkpoint is"
     assert atentdsl.evaluate(run.path, device="cpu") == run.evaluation
 
@@ -214,4 +214,4 @@ def test_a_run_from_before_there_was_a_choice_goes_on_in_float32(tmp_path, monke
     del made["policy"]
     (path / "manifest.json").write_text(json.dumps(made))
     resumed = atentdsl.resume(path, quiet=True)
-    assert manifest(path)["policy"]["precision"] == resumed.evaluation["trained_in"] == "float32"
+    assert manifest(path)["policy"]["precision"] == resumed.evaluation["trained"]["precision"] == "float32"
