@@ -32,7 +32,8 @@ def with_a_target_of_clean_logits(recipe):
     for sampler in of_data:
         sampler.setdefault("target", {})["loss"] = "kl_to_clean"
     if of_data:
-        of_data[0]["start"] = {"kind": "uniform", "radius": 0.2}
+        projected = bool(of_data[0].get("projection"))  # a support holds the start
+        of_data[0]["start"] = {"kind": "uniform", "radius": 0.2, "projected": projected}
     return whole
 
 
