@@ -23,15 +23,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from atentdsl.plan import Plan
-from atentdsl.plan.interpret import Draws, Interpreter
+from atentdsl.plan.interpret import Interpreter
+from atentdsl.plan.metropolis import tests
 from atentdsl.plan.operations import Evaluate, Operation, Update, X
+from atentdsl.plan.trace import Draws
 from atentdsl.recipe import Recipe
 
 __all__ = ["applies", "authors_step", "authors_units"]
 
 
 def applies(recipe: Recipe) -> bool:
-    """Whether that schedule can run the recipe: one chain of data whose points are averaged exponentially.
+    """Whether that schedule can run the recipe: one chain of data, of moves that are all taken, averaged exponentially.
 
     >>> from atentdsl.recipe import load
     >>> applies(load("atent_linf")), applies(load("pgd_at_linf"))
@@ -43,6 +45,7 @@ def applies(recipe: Recipe) -> bool:
     return bool(
         (sampler.kind, sampler.space, sampler.restarts) == ("chain", "data", 1)
         and sampler.moves > 0
+        and not tests(sampler)
         and sampler.averaging.kind == "exponential"
         and sampler.averaging.alpha < 1  # else the plan leaves out the points before the last, and that code does not
         and sampler.target.loss == recipe.objective.kind == "cross_entropy"

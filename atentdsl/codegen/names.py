@@ -18,11 +18,12 @@ class Names:
         self._alone = {name for name, space in spaces.items() if list(spaces.values()).count(space) == 1}
 
     def of(self, register: str) -> str:
-        """The variable of a register: the batch, a sampler's point, or its anchor."""
+        """The variable of a register: the batch, a sampler's point, its proposal, or its anchor."""
         if register == X:
             return "x"
-        name, _, anchor = register.partition(".")
-        return self.own(ANCHOR if anchor else POINT[self._spaces[name]], name)
+        name, _, part = register.partition(".")
+        words = {"": POINT[self._spaces[name]], "anchor": ANCHOR, "proposal": "proposal"}
+        return self.own(words[part], name)
 
     def own(self, word: str, sampler: str) -> str:
         """A variable that belongs to one sampler."""

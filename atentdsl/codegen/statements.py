@@ -8,9 +8,12 @@ from fractions import Fraction
 
 from atentdsl.codegen import smoothing
 from atentdsl.codegen.literals import LINE
+from atentdsl.codegen.metropolis import HERE, THERE, Tested
+from atentdsl.codegen.moves import Moves
 from atentdsl.codegen.names import Names
-from atentdsl.codegen.terms import PREFIX, Terms
+from atentdsl.codegen.terms import PREFIX, Terms, drawn
 from atentdsl.codegen.wrapping import INDENT, wrapped
+from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import (
     Anchor,
     Between,
@@ -41,8 +44,7 @@ from atentdsl.plan.operations import (
 )
 from atentdsl.plan.program import Plan
 from atentdsl.plan.values import Call, Origin
-from atentdsl.primitives.kernel import accumulated, look_ahead
-from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
+from atentdsl.primitives.tensors import between, bounds_in_box
 from atentdsl.recipe import Recipe
 
 TAKEN = "x, y = next(batches)"
@@ -65,9 +67,9 @@ class Statements:
         self.imports: set[str] = set()
         self._goal = plan.goal
         self._names = Names(plan)
-        self._followed = _moves_whose_old_point_is_read(plan)
+        self._moves = Moves(self.terms, self._names, list(_as_written(plan.operations)))
+        self._tested = Tested(self.terms, self._names)
         self._layered = {o.sampler for o in plan.flat() if isinstance(o, Move) and _is_layered(o.drift)}
-        self._momentum = {o.sampler for o in plan.flat() if isinstance(o, Start) and o.momentum}
         self._counts = any(
             (isinstance(o, Evaluate) and o.asks_weights) or (isinstance(o, Move) and o.batch_mean) for o in plan.flat()
         )
@@ -165,7 +167,7 @@ class Statements:
                 self._aside.pop()
                 return [f"g = gathered(model, {own('aside', name)})"]
             case Move():
-                return self._move(operation)
+                return self._moves.move(operation, self._index(operation.index))
             case Project(call=call, anchor=anchor, index=index):
                 tensors = {"z": z, "old": "old", "anchor": of(anchor)}
                 return [f"{z} = {self._call(call, operation.origin, index, **tensors)}"]
@@ -175,6 +177,11 @@ class Statements:
                 return [f"{low_high} = {self.terms.function(bounds_in_box)}({of(anchor)}, {numbers})"]
             case Between():
                 return [f"{z} = {self.terms.function(between)}({z}, {own('low', name)}, {own('high', name)})"]
+            case Propose(index=index):
+                return self._tested.propose(operation, self._index(index))
+            case Accept(index=index):
+                self._call_runtime("where_taken")
+                return self._tested.accept(operation, self._index(index))
             case Displace(coefficient=c, gain=gain):
                 self._call_runtime("displacement_gradient")
                 path = (*operation.origin.path, "gain")
@@ -206,10 +213,10 @@ class Statements:
 
     def _start(self, start: Start) -> list[str]:
         z, anchor = self._names.of(start.sampler), self._names.of(start.anchor)
-        lines = [f"{self._velocity(start.sampler)} = 0.0"] if start.momentum else []
+        lines = [f"{self._moves.velocity(start.sampler)} = 0.0"] if start.momentum else []
         if start.call is None:
             return [f"{z} = {anchor}", *lines] if start.sampler in self._read else lines
-        tensors = self._draw(start.call, start.stream, anchor) | {"anchor": anchor}
+        tensors = drawn(start.call, start.stream, anchor) | {"anchor": anchor}
         if "carried" in start.call.asks:
             self._call_runtime("carried")
             tensors["carried"] = f'carried(state, "{start.sampler}.carry", {anchor})'
@@ -223,6 +230,9 @@ class Statements:
         if operation.wants == "input":
             self._call_runtime("input_gradient")
             return [f"g = input_gradient({arguments}, {mode})"]
+        if operation.wants == "density":
+            self._call_runtime("density")
+            return [f"{THERE if '.' in operation.at else HERE} = density({arguments}, {mode})"]
         if operation.wants == "loss":
             self._call_runtime("example_losses")
             return [f"losses = example_losses({arguments}, {mode})"]
@@ -262,62 +272,6 @@ class Statements:
     def _added(self) -> str:
         """Whether a gradient is the signal's, which is added up, or a target's."""
         return "" if self._aside else "signal += "
-
-    def _move(self, move: Move) -> list[str]:
-        z, anchor = self._names.of(move.sampler), self._names.of(move.anchor)
-        target = (*move.origin.path[:2], "target")
-        lines: list[str] = []
-        g = "g"
-        if move.scale != 1:
-            g = f"{self.terms.number('BETA', move.scale, (*target, 'beta'), self._index(move.index))} * g"
-        g = f"-{g}" if move.descend else g
-        g = f"{g} / n" if move.batch_mean else g
-        if move.momentum:
-            g = self._with_momentum(move, g, lines)
-        origin = Origin((*target, "coupling"), "")
-        if "(" in g:
-            lines.append(f"g = {g}")
-            g = "g"
-        pull = ""
-        if move.coupling:
-            pull = self._call(move.coupling, origin, move.index, z=z, anchor=anchor)
-            if "(" in pull.removesuffix(")").partition("(")[2]:  # a number of its own changes
-                lines.append(f"pull = {pull}")
-                pull = "pull"
-            pull = f" + {pull}"
-        drift = g + (pull if move.covers == "energy" and move.pull == "time" else "")
-        if move.drift:
-            drift = self._call(move.drift, move.origin, None, g=drift, anchor=anchor, shapes="shapes")
-        drift += pull if move.covers == "loss" and move.pull == "time" else ""
-        if id(move) in self._followed:
-            lines.append(f"old = {z}")
-        if not drift.isidentifier():
-            lines.append(f"drift = {drift}")
-            drift = "drift"
-        tensors = {"z": z, "drift": drift, **self._draw(move.kernel, move.stream, z)}
-        proposal = self._call(move.kernel, move.origin, move.index, **tensors)
-        return [*lines, f"{z} = {proposal}{pull if move.pull == 'move' else ''}"]
-
-    def _with_momentum(self, move: Move, g: str, lines: list[str]) -> str:
-        """The direction after the momentum; the statements that it takes join the lines."""
-        assert move.momentum is not None, "asked for by the caller"
-        momentum, velocity = move.momentum, self._velocity(move.sampler)
-        mu = self.terms.number("MU", momentum.mu, (*move.origin.path, "momentum", "mu"), self._index(move.index))
-        if momentum.normalise == "l1":
-            g = f"{self.terms.function(unit_l1)}({g})"
-        if momentum.nesterov and g != "g":
-            lines.append(f"g = {g}")
-            g = "g"
-        lines.append(f"{velocity} = {self.terms.function(accumulated)}({velocity}, {g}, {mu})")
-        return f"{self.terms.function(look_ahead)}(g, {velocity}, {mu})" if momentum.nesterov else velocity
-
-    def _velocity(self, sampler: str) -> str:
-        """The momentum's variable: with the sampler's name where several have one, of whatever space."""
-        return "velocity" if self._momentum == {sampler} else f"velocity_{sampler}"
-
-    def _draw(self, call: Call, stream: str, like: str) -> dict[str, str]:
-        names = {"normal": "xi", "uniform": "u"}
-        return {names[law]: f'rng.{law}("{stream}", {like})' for law in call.primitive.draws}
 
     def _call(self, call: Call, origin: Origin, index: int | str | None, **tensors: str) -> str:
         return self.terms.call(call, origin, self._index(index), **tensors)
@@ -384,15 +338,3 @@ def _turns(loop: Repeat) -> tuple[str | int, ...]:
         return (*first.origin.path[:2], "averaging")
     sampler = next(o.origin.path[:2] for o in _as_written(loop.body) if o.origin.path[:1] == ("sampler",))
     return (*sampler, "restarts" if isinstance(first, Start | Clear) else "moves")
-
-
-def _moves_whose_old_point_is_read(plan: Plan) -> set[int]:
-    """The moves, by identity, after which a projection reads the point before the move."""
-    found: set[int] = set()
-    last: Move | None = None
-    for operation in _as_written(plan.operations):
-        if isinstance(operation, Move):
-            last = operation
-        elif isinstance(operation, Project) and "old" in operation.call.asks and last is not None:
-            found.add(id(last))
-    return found

@@ -87,3 +87,9 @@ class Terms:
         if span.file.startswith("--set "):
             return "--set"
         return f"{file_name(span.file, LONGEST_NAME)}:{span.line}"
+
+
+def drawn(call: Call, stream: str, like: str) -> dict[str, str]:
+    """What the call's primitive draws: `xi` or `u` from the stream, in the shape of the variable `like`."""
+    names = {"normal": "xi", "uniform": "u"}
+    return {names[law]: f'rng.{law}("{stream}", {like})' for law in call.primitive.draws}

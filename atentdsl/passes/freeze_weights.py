@@ -9,7 +9,8 @@ from __future__ import annotations
 import attrs
 
 from atentdsl.plan.cost import units, units_as_usually_written
-from atentdsl.plan.operations import Between, Bounds, Evaluate, Frozen, Move, Noise, Operation, Project
+from atentdsl.plan.metropolis import Accept, Propose
+from atentdsl.plan.operations import Between, Bounds, Evaluate, Frozen, Hold, Move, Noise, Operation, Project
 from atentdsl.plan.program import Plan
 from atentdsl.recipe.tables import Compile
 
@@ -21,7 +22,8 @@ def apply(plan: Plan, settings: Compile) -> Plan:
     result: list[Operation] = []
     run: list[Operation] = []
     for operation in plan.operations:
-        if _of_data(operation):
+        kept = isinstance(operation, Hold) and bool(run) and isinstance(run[-1], Accept)  # between two moves
+        if kept or _of_data(operation):
             run.append(operation)
         else:
             result += [*_region(run), operation]
@@ -31,14 +33,14 @@ def apply(plan: Plan, settings: Compile) -> Plan:
 
 def why_not(plan: Plan, settings: Compile) -> str | None:
     """The reason why the pass changes nothing, or None."""
-    if any(isinstance(o, Evaluate) and o.wants == "input" for o in plan.flat()):
+    if any(_asks_the_input(o) for o in plan.flat()):
         return None
     return "no evaluation asks for an input's gradient alone"
 
 
 def effect(before: Plan, after: Plan) -> str:
     """What the pass did."""
-    count = sum(isinstance(o, Evaluate) and o.wants == "input" for o in after.flat())
+    count = sum(_asks_the_input(o) for o in after.flat())
     asked = f"{count} evaluation{'s ask' if count > 1 else ' asks'}"
     written = units_as_usually_written(before)
     return f"{asked} for no weight gradient; as usually written {written} units, now {units(after)}"
@@ -46,11 +48,12 @@ def effect(before: Plan, after: Plan) -> str:
 
 def _of_data(operation: Operation) -> bool:
     moves = isinstance(operation, Move | Project) and operation.space == "data"
-    return (
-        moves
-        or isinstance(operation, Bounds | Between | Noise)
-        or (isinstance(operation, Evaluate) and operation.wants == "input")
-    )
+    passive = Bounds | Between | Noise | Propose | Accept
+    return moves or isinstance(operation, passive) or _asks_the_input(operation)
+
+
+def _asks_the_input(operation: Operation) -> bool:
+    return isinstance(operation, Evaluate) and operation.wants in {"input", "density"}
 
 
 def _region(run: list[Operation]) -> list[Operation]:

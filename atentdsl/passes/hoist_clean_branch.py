@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import attrs
 
+from atentdsl.plan.metropolis import chain_of
 from atentdsl.plan.operations import Clean, Evaluate, Load, Noise, Operation, PutAside, Restore, Start, Take
 from atentdsl.plan.program import Plan
 from atentdsl.plan.values import Origin
@@ -78,7 +79,7 @@ def _chains(plan: Plan) -> list[list[int]]:
                 groups += current.values()
                 current.clear()
             modes = {reading.mode}
-            current[reading.at].append(i)
+            current[chain_of(reading.at)].append(i)
     return [group for group in [*groups, *current.values()] if len(group) > 1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
     Between,
@@ -76,6 +77,8 @@ def _line(operation: Operation) -> str:
         case Evaluate(wants="both", loss=loss, mode=mode, at=at, coefficient=c):
             both = f"g and weight gradient of {_number(c)} * {loss.kind}"
             return f"evaluate  {both} at {at}, {mode} mode{_seen(operation)}"
+        case Evaluate(wants="density", loss=loss, mode=mode, at=at):
+            return f"evaluate  losses and input gradient of {loss.kind} at {at}, {mode} mode{_seen(operation)}"
         case Evaluate(loss=loss, mode=mode, at=at):
             return f"evaluate  losses: {loss.kind} at {at}, {mode} mode{_seen(operation)}"
         case PutAside(sampler=name):
@@ -90,6 +93,10 @@ def _line(operation: Operation) -> str:
             return f"bounds    {name}.low, {name}.high = box around {anchor} within {_value(radius)}"
         case Between(sampler=name):
             return f"project   {name} = between {name}.low and {name}.high"
+        case Propose():
+            return f"propose   {_propose(operation)}"
+        case Accept():
+            return f"accept    {_accept(operation)}"
         case Displace(sampler=name, coefficient=c, gain=gain):
             return f"displace  weight gradient of {_scaled(gain, _number(c))} * |{name}.anchor - {name}|^2 / 2"
         case Clear(sampler=name, shelf=shelf):
@@ -160,6 +167,19 @@ def _move(move: Move) -> str:
     drift += pull if move.covers == "loss" and move.pull == "time" else ""
     moved = _call(move.kernel) + (pull if move.pull == "move" else "")
     return f"{name} = {moved}  along {drift}" + (f", noise from {move.stream}" if move.kernel.primitive.draws else "")
+
+
+def _propose(propose: Propose) -> str:
+    name, energy = propose.sampler, propose.energy
+    gradient = f"{'-' if energy.descend else ''}{_scaled(energy.scale, 'g')}"
+    pull = f" + {_call(energy.coupling)}" if energy.coupling else ""
+    return f"{proposal_of(name)} = {_call(propose.kernel)}  along {gradient}{pull}, noise from {propose.stream}"
+
+
+def _accept(accept: Accept) -> str:
+    name = accept.sampler
+    inside = f"where inside {' and '.join(map(_call, accept.support))}, " if accept.support else ""
+    return f"{name} = {proposal_of(name)}  {inside}by {_call(accept.acceptance)}, chance from {accept.stream}"
 
 
 def _scaled(factor: float | Scheduled, text: str) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import lazy_loader
 
+from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
     Between,
@@ -43,6 +43,7 @@ from atentdsl.plan.operations import (
 )
 from atentdsl.plan.program import Plan
 from atentdsl.plan.smoothing import copies, mean_losses, mean_probabilities
+from atentdsl.plan.trace import Draws, Trace
 from atentdsl.plan.values import Call, Scheduled, Smoothed
 from atentdsl.primitives.kernel import accumulated, look_ahead
 from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
@@ -52,44 +53,6 @@ torch = lazy_loader.load("torch")
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
-
-
-class Draws(Protocol):
-    """Named random streams of one outer step, each read on from draw to draw; and which epoch and step it is."""
-
-    @property
-    def epoch(self) -> int:
-        """Counted from 1."""
-
-    @property
-    def step(self) -> int:
-        """The outer step, counted from 1."""
-
-    def normal(self, place: str, like: Tensor) -> Tensor:
-        """Standard normal numbers of like's shape."""
-
-    def uniform(self, place: str, like: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) of like's shape."""
-
-
-@attrs.define
-class Trace:
-    """What one execution went through.
-
-    Attributes:
-        points: every point that the weights' gradient was asked for at, with its coefficient: of data
-            `(batch, *input)`, of displaced weights `(1, weights)`.
-        kept: the same of a plan that draws: what it hands on.
-        visited: every value z took after a start, a move or a projection.
-        gradients: g at every input evaluation.
-        signal: sum of c_k times the mean loss, and of the displacements; detached.
-    """
-
-    points: list[tuple[Tensor, float]] = attrs.field(factory=list)
-    kept: list[tuple[Tensor, float]] = attrs.field(factory=list)
-    visited: list[Tensor] = attrs.field(factory=list)
-    gradients: list[Tensor] = attrs.field(factory=list)
-    signal: Tensor | None = None
 
 
 def interpret(
@@ -133,6 +96,7 @@ class Interpreter:
         self.losses: Any = None
         self.clean: Any = None  # the logits at x that are kept
         self.noise: list[Any] = []  # the smoothing's, one of x's shape for each draw
+        self.density: dict[str, tuple[Any, Any]] = {}  # losses and their gradient, by the register of the point
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
         self.shelves: dict[tuple[str, str], list[Any]] = {}
         self.aside: list[list[Any]] = []
@@ -184,6 +148,10 @@ class Interpreter:
             case Between():
                 self.points[name] = between(self.points[name], *self.bounds[name])
                 self.trace.visited.append(self.points[name])
+            case Propose():
+                self._propose(operation)
+            case Accept():
+                self._accept(operation)
             case Displace(coefficient=c, gain=gain):
                 assert isinstance(c, Fraction)
                 self._displace(name, float(c) * self._number(gain))
@@ -217,6 +185,13 @@ class Interpreter:
         if operation.wants == "loss":
             with torch.no_grad():
                 self.losses = self._losses(point, point, operation)
+            return
+        if operation.wants == "density":
+            z = point.detach().requires_grad_()
+            losses = self._losses(z, point, operation)
+            (g,) = torch.autograd.grad(losses.sum(), z)
+            self.density[operation.at] = losses.detach(), g
+            self.trace.gradients.append(g)
             return
         z = point.detach().requires_grad_(operation.asks_input)
         total = self._losses(z, point, operation).sum()
@@ -257,6 +232,39 @@ class Interpreter:
         z = self._apply(move.kernel, index=k, z=z, drift=drift, **self._noise(move.kernel, move.stream, z))
         self.points[move.sampler] = z + pull if move.pull == "move" else z
         self.trace.visited.append(self.points[move.sampler])
+
+    def _propose(self, propose: Propose) -> None:
+        name, z = propose.sampler, self.points[propose.sampler]
+        _, drift = self._energy(propose, name)
+        noise = self._noise(propose.kernel, propose.stream, z)
+        self.points[proposal_of(name)] = self._apply(propose.kernel, index=propose.index, z=z, drift=drift, **noise)
+
+    def _accept(self, accept: Accept) -> None:
+        name, new = accept.sampler, proposal_of(accept.sampler)
+        z, proposal, anchor = self.points[name], self.points[new], self.points[accept.anchor]
+        (here, drift), (there, back) = self._energy(accept, name), self._energy(accept, new)
+        tensors = {"z": z, "proposal": proposal, "drift": drift, "back": back, "gain": there - here}
+        probability = self._apply(accept.acceptance, index=accept.index, **tensors)
+        taken = self.rng.uniform(accept.stream, probability) < probability
+        for inside in accept.support:
+            taken = taken & self._apply(inside, index=accept.index, z=proposal, anchor=anchor)
+        self.points[name] = _where(taken, proposal, z)
+        kept, offered = self.density[name], self.density[new]
+        self.density[name] = _where(taken, offered[0], kept[0]), _where(taken, offered[1], kept[1])
+        self.trace.visited.append(self.points[name])
+
+    def _energy(self, move: Propose | Accept, register: str) -> tuple[Any, Any]:
+        """The energy of each example at the register's point, and its gradient there."""
+        energy, k = move.energy, move.index
+        scale = self._number(energy.scale, k)
+        value, gradient = (scale * part for part in self.density[register])
+        if energy.descend:
+            value, gradient = -value, -gradient
+        if energy.coupling is None:
+            return value, gradient
+        points = {"z": self.points[register], "anchor": self.points[move.anchor]}
+        held = self._apply(energy.coupling.as_its("energy"), index=k, **points)
+        return value - held, gradient + self._apply(energy.coupling, index=k, **points)
 
     def _displace(self, name: str, weight: float) -> None:
         away = self.points[f"{name}.anchor"] - self.points[name]
@@ -370,6 +378,11 @@ def _buffers_kept(model: nn.Module, kept: bool) -> Iterator[None]:
     with torch.no_grad():
         for buffer, value in zip(model.buffers(), before, strict=False):
             buffer.copy_(value)
+
+
+def _where(taken: Any, new: Any, old: Any) -> Any:
+    """For each example of a batch the new or the old."""
+    return torch.where(taken.view(-1, *[1] * (new.dim() - 1)), new, old)
 
 
 def _global_state(z: Tensor) -> Any:

@@ -4,8 +4,9 @@ Samplers nest, the outermost first. Around data: for each move Evaluate the inpu
 point that carries weight goes on to the next sampler, and after the last one to Evaluate the weights' gradient. Around
 weights: all points handed on so far are evaluated at w'^k, later samplers drawn afresh, for the target's gradient; then
 Move, Project, Load; each w'^k that carries weight goes on likewise, or hands on its displacement. Update ends it. A
-point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing. The noise of a smoothing is drawn after
-each Take, or before each Evaluate.
+point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing. Where moves are accepted or rejected the
+points go on when the chain is over, so that its density stands still. The noise of a smoothing is drawn after each
+Take, or before each Evaluate.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import attrs
 
 from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, schedule
+from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
     Carry,
@@ -50,6 +52,7 @@ from atentdsl.plan.verify import verify
 from atentdsl.recipe import Recipe
 
 ONE = Fraction(1)
+HANDED = "a point handed on"
 
 
 def lower(recipe: Recipe, goal: Goal = "train") -> Plan:
@@ -127,7 +130,7 @@ class _Lowering:
         """Each point in turn, current in its register, with its weight."""
         for k, weight in enumerate(points.weights):
             if points.held:
-                self._add(Recall(points.at, "points", k, origin=self._origin(points.at, "a point handed on")))
+                self._add(Recall(points.at, "points", k, origin=self._origin(points.at, HANDED)))
             yield weight, points.at
 
     def _data(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
@@ -159,11 +162,19 @@ class _Lowering:
         after: Emit = emit if group == 1 else lambda weight, z: self._chains(i + 1, group - 1, weight, z, emit)
         weights = coefficients(sampler)
         handed = tuple(weight for weight in weights if weight)
+        waits = tests(sampler) and any(weights[:-1]) and not self._only_kept(i, group)
         if sampler.averaging.over_restarts == "mean" or sampler.restarts == 1:
             for _ in range(sampler.restarts):
+                if waits:
+                    self._add(Clear(sampler.name, "points", origin=self._origin(sampler.name, "a chain's points")))
                 for k in self._chain(i, at):
-                    if weights[k]:
+                    if weights[k] and waits:
+                        self._add(Hold(sampler.name, "points", origin=self._origin(sampler.name, "a point is kept")))
+                    elif weights[k]:
                         after(c * weights[k] / sampler.restarts, sampler.name)
+                for k, weight in enumerate(handed if waits else ()):
+                    self._add(Recall(sampler.name, "points", k, origin=self._origin(sampler.name, HANDED)))
+                    after(c * weight / sampler.restarts, sampler.name)
             return
         self._add(Clear(sampler.name, "worst", origin=self._origin(sampler.name, "no restart yet")))
         for _ in range(sampler.restarts):
@@ -175,21 +186,42 @@ class _Lowering:
             self._add(Evaluate("loss", loss, sampler.mode, sampler.name, origin=origin))
             self._add(Worst(sampler.name, origin=self._origin(sampler.name, "the worst restart of each example")))
         for k, weight in enumerate(handed):
-            self._add(Recall(sampler.name, "worst", k, origin=self._origin(sampler.name, "a point handed on")))
+            self._add(Recall(sampler.name, "worst", k, origin=self._origin(sampler.name, HANDED)))
             after(c * weight, sampler.name)
+
+    def _only_kept(self, i: int, group: int) -> bool:
+        """Whether nothing is evaluated at the sampler's points before its chain is over, whatever is done with them."""
+        drawn = self._goal == "draw" and not self._aside
+        return group == 1 and (i + 1 < len(self._samplers) or drawn)
 
     def _chain(self, i: int, at: str) -> Iterator[int]:
         """One chain around a point of data: the number of each point when it is the current one."""
         sampler, paper = self._samplers[i], self._papers[i]
         self._start(i, at)
         yield 0
-        for k in range(sampler.moves):
-            loss = Call("targets", sampler.target.loss)
-            origin = Origin(("sampler", i, "target"), "the loss's gradient in the point", paper.gradient)
-            self._add(Evaluate("input", loss, sampler.mode, sampler.name, origin=origin))
-            self._move(i, k, at)
-            yield k + 1
+        loss = Call("targets", sampler.target.loss)
+        origin = Origin(("sampler", i, "target"), "the loss's gradient in the point", paper.gradient)
+        if tests(sampler):
+            yield from self._tested_moves(i, at, loss)
+        else:
+            for k in range(sampler.moves):
+                self._add(Evaluate("input", loss, sampler.mode, sampler.name, origin=origin))
+                self._move(i, k, at)
+                yield k + 1
         self._carry(i, at)
+
+    def _tested_moves(self, i: int, at: str, loss: Call) -> Iterator[int]:
+        """The moves of a chain that accepts or rejects them."""
+        sampler = self._samplers[i]
+        proposal, path = proposal_of(sampler.name), ("sampler", i, "target")
+        here, there = "the loss and its gradient in the point", "the same at the proposal"
+        self._add(Evaluate("density", loss, sampler.mode, sampler.name, origin=Origin(path, here)))
+        for k in range(sampler.moves):
+            propose, accept = propose_and_accept(sampler, i, k, at, self._lengths(i))
+            self._add(propose)
+            self._add(Evaluate("density", loss, sampler.mode, proposal, origin=Origin(path, there)))
+            self._add(accept)
+            yield k + 1
 
     def _weights(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
         """The i-th sampler, of weights: its restarts, and what each w'^k that carries weight hands on."""

@@ -9,21 +9,19 @@ stands for is kept beside it and takes no part in comparisons.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
+from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.values import Call, Origin, Scheduled, Smoothed
+from atentdsl.plan.values import origin as _origin
 
 Space = Literal["data", "weights"]
 Mode = Literal["train", "eval", "frozen"]
-Wants = Literal["input", "weights", "both", "loss"]
+Wants = Literal["input", "weights", "both", "loss", "density"]
 X = "batch.x"
 """The register of the batch; no sampler's name has a point in it."""
-
-
-def _origin() -> Any:
-    return attrs.field(eq=False, repr=False, kw_only=True, default=Origin((), ""))
 
 
 @attrs.frozen
@@ -97,10 +95,11 @@ class Evaluate:
     Attributes:
         wants: `input`: the gradient of the summed loss in the point becomes g. `weights`: the gradient of c times the
             mean loss in the weights is gathered: of the summed loss, multiplied by c / n. `both`: the two, of one
-            forward and one backward. `loss`: the losses, without a gradient.
+            forward and one backward. `loss`: the losses, without a gradient. `density`: the losses and the gradient of
+            their sum in the point, which a Metropolis test reads.
         loss: the per-example loss.
         mode: the network's mode.
-        at: the register of the point: `batch.x`, or a data sampler.
+        at: the register of the point: `batch.x`, a data sampler, or a data sampler's proposal.
         coefficient: c of the point, for `weights` and `both`; `loop` inside a `Repeat` that lists them.
         clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
             `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
@@ -359,6 +358,8 @@ Operation = (
     | Project
     | Bounds
     | Between
+    | Propose
+    | Accept
     | Displace
     | Clear
     | Hold

@@ -54,7 +54,7 @@ def citations(sampler: Any) -> Citations:
             average=f"Alg. {number}, lines 9-10",
             update=f"Alg. {number}, lines 12-13",
         )
-    if sampler.averaging.kind == "last":
+    if sampler.kernel.kind == "gradient" and sampler.averaging.kind == "last":
         lines = ("3", "4", "6", "7", "8", "10", "11-12")
         return Citations(*(f"Alg. 4, line{'s' if '-' in line else ''} {line}" for line in lines))
     return Citations(gradient="Eq. 9", move="Eq. 9", average="Eq. 6", update="Eq. 7")

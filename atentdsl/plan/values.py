@@ -11,6 +11,9 @@ import attrs
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Primitive
 
+Role = Literal["function", "energy", "inside", "acceptance"]
+"""Which of a primitive's functions is called: `atentdsl.primitives.primitive.Primitive` says what they are."""
+
 
 @attrs.frozen
 class Origin:
@@ -20,6 +23,10 @@ class Origin:
     says: str
     paper: str = ""
 
+    def beside(self, *keys: str | int) -> Origin:
+        """Another part of the same sampler's table."""
+        return attrs.evolve(self, path=(*self.path[:2], *keys))
+
 
 @attrs.frozen
 class Call:
@@ -28,11 +35,13 @@ class Call:
     Attributes:
         family, kind: which primitive.
         arguments: the parameters its function asks for, by name, in the function's order.
+        role: which of the primitive's functions.
     """
 
     family: str
     kind: str
     arguments: tuple[tuple[str, Scalar], ...] = ()
+    role: Role = "function"
 
     @property
     def primitive(self) -> Primitive:
@@ -41,15 +50,20 @@ class Call:
 
     @property
     def function(self) -> Callable[..., Any]:
-        """Its function; the identity has none and is never asked."""
-        function = self.primitive.function
-        assert function is not None, f"{self.family}/{self.kind} is the identity"
+        """Its function of that role; the identity has none and is never asked."""
+        function: Callable[..., Any] | None = getattr(self.primitive, self.role)
+        assert function is not None, f"{self.family}/{self.kind} has no {self.role}"
         return function
 
     @property
     def asks(self) -> tuple[str, ...]:
         """The names of its function's arguments, in their order."""
         return tuple(inspect.signature(self.function).parameters)
+
+    def as_its(self, role: Role) -> Call:
+        """The same primitive's function of another role, with the numbers that it asks for."""
+        other = attrs.evolve(self, role=role)
+        return attrs.evolve(other, arguments=tuple((name, n) for name, n in self.arguments if name in other.asks))
 
     @property
     def clean(self) -> tuple[str, ...]:
@@ -90,3 +104,8 @@ class Smoothed:
 
 
 Scalar = float | int | bool | str | tuple[float, ...] | Scheduled
+
+
+def origin() -> Any:
+    """An operation's field of that name."""
+    return attrs.field(eq=False, repr=False, kw_only=True, default=Origin((), ""))

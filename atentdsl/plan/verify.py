@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from atentdsl.plan.metropolis import Accept, Propose, chain_of, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
     Between,
@@ -87,6 +88,7 @@ class _Walk:
         self.bounded: dict[str, str] = {}  # samplers that have bounds, and the anchor they are around
         self.clean: Clean | None = None  # how the clean logits were kept, while they hold
         self.noise = 0  # how many draws of the smoothing's noise there are for this batch
+        self.dense: set[str] = set()  # registers at whose point the density is known: a sampler's, its proposal's
         self.handed = 0
         self.updated = False
 
@@ -96,15 +98,19 @@ class _Walk:
             Take: self._take, Anchor: self._anchor, Start: self._start, Load: self._load,
             Noise: self._noise, Clean: self._clean, Evaluate: self._evaluate,
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
-            Bounds: self._bounds, Between: self._between, Displace: self._displace, Clear: self._clear,
-            Hold: self._hold, Worst: self._worst, Recall: self._recall, Keep: self._keep, Carry: self._carry,
-            Update: self._update, Restore: self._restore, Place: self._place,
+            Bounds: self._bounds, Between: self._between, Propose: self._propose, Accept: self._accept,
+            Displace: self._displace, Clear: self._clear, Hold: self._hold, Worst: self._worst, Recall: self._recall,
+            Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore, Place: self._place,
         }  # fmt: skip
         rules[type(operation)](operation, name)
 
     def end(self) -> None:
         _rule(not self.perturbed, "weights that were perturbed are restored")
         _rule(not self.aside, "what was put aside is taken back")
+        _rule(
+            not any(register.endswith(proposal_of("")) for register in self.registers),
+            "a proposal is taken or rejected before anything else becomes of the chain",
+        )
         _rule(self.handed > 0, "a plan hands on at least one point")
 
     def _there(self, register: str) -> None:
@@ -113,8 +119,8 @@ class _Walk:
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
         self._forget(X)
-        self.fresh = self.losses = ""  # they belonged to the batch before, as did the clean logits and the noise
-        self.clean, self.noise = None, 0
+        self._forget_all()  # they belonged to the batch before, as did the noise
+        self.noise = 0
 
     def _anchor(self, operation: Anchor, name: str) -> None:
         _rule(name not in self.perturbed, "a sampler keeps one anchor")
@@ -136,8 +142,7 @@ class _Walk:
     def _load(self, operation: Load, name: str) -> None:
         self._there(name)
         self.waiting.discard(name)
-        self.fresh = self.losses = ""  # they were at other weights
-        self.clean = None
+        self._forget_all()  # they were at other weights
         self.displaced |= set(self.perturbed)
 
     def _noise(self, operation: Noise, name: str) -> None:
@@ -167,9 +172,14 @@ class _Walk:
             _rule(self.clean == wanted, "clean logits are kept in this mode, at these weights and statistics")
         if operation.mode == "train":
             self.clean = None  # the running statistics are others now
+            self.dense.clear()
         if operation.asks_input:
             self.fresh = operation.at
-        if operation.wants == "loss":
+        if operation.wants == "density":
+            _rule(operation.mode == "eval", "a density belongs to one example, and the network is in eval mode")
+            sampler = chain_of(operation.at)
+            self.dense = {*self.dense & {sampler, proposal_of(sampler)}, operation.at}
+        elif operation.wants == "loss":
             self.losses = operation.at
         elif operation.asks_weights and not self.aside:
             _rule(operation.mode == "train", "the signal's gradient is taken in train mode")
@@ -209,6 +219,26 @@ class _Walk:
     def _place(self, operation: Place, name: str) -> None:
         _rule(self.goal == "train", "a step is placed, and not what is drawn")
 
+    def _propose(self, operation: Propose, name: str) -> None:
+        self._there(name)
+        self._there(operation.anchor)
+        _rule(name in self.dense, "a proposal needs the density at its own point")
+        _rule(
+            proposal_of(name) not in self.registers,
+            "a proposal is taken or rejected before anything else becomes of the chain",
+        )
+        self.registers.add(proposal_of(name))
+        self.dense.discard(proposal_of(name))
+
+    def _accept(self, operation: Accept, name: str) -> None:
+        self._there(name)
+        self._there(operation.anchor)
+        _rule(self.dense == {name, proposal_of(name)}, "a proposal is accepted by the densities at both points")
+        self.registers.discard(proposal_of(name))
+        self._forget(name)
+        self.dense = {name}
+        self.moved.add(name)
+
     def _leave(self, name: str, space: str) -> None:
         self._forget(name)
         if space == "weights":
@@ -219,6 +249,12 @@ class _Walk:
         self.bounded = {sampler: anchor for sampler, anchor in self.bounded.items() if anchor != name}
         self.fresh = "" if self.fresh == name else self.fresh
         self.losses = "" if self.losses == name else self.losses
+        self.dense -= {name}
+
+    def _forget_all(self) -> None:
+        self.fresh = self.losses = ""
+        self.clean = None
+        self.dense.clear()
 
     def _displace(self, operation: Displace, name: str) -> None:
         self._there(name)
@@ -264,8 +300,7 @@ class _Walk:
         _rule(self.perturbed[-1:] == [name], "perturbed weights are restored, the innermost first")
         _rule((operation.how == "subtract") == self.updated, "an update keeps its weights, and loses the perturbation")
         self.waiting.discard(name)
-        self.fresh = self.losses = ""
-        self.clean = None
+        self._forget_all()
         self.perturbed.pop()
         self.displaced -= {name} if operation.how == "anchor" else set()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -42,6 +42,9 @@ class Primitive:
         draws: the laws of its `xi` (normal) and `u` (uniform) arguments, in the order they are drawn.
         coefficients: for an averaging, `(moves, **parameters) -> list[Fraction]`, one for each point 0 … moves.
         energy: for a coupling, the function whose negative gradient `function` is.
+        inside: for a projection, whether each example of a point is in the set; None where it has no set of its own.
+        acceptance: for a kernel, the probability of each example's proposal; None where every proposal is taken.
+        demands: for a kernel, what the chain around it must be: a sentence for each breach, as `conflicts`.
         reduces: names the simpler primitive that it equals for some parameters (a scale of literally 0), or None.
         conflicts: a sentence for each pair of parameters that cannot stand together, with the field it belongs to.
         cites: keys of `primitives.references`.
@@ -52,6 +55,9 @@ class Primitive:
     draws: tuple[Literal["normal", "uniform"], ...] = ()
     coefficients: Callable[..., Any] | None = None
     energy: Callable[..., Any] | None = None
+    inside: Callable[..., Any] | None = None
+    acceptance: Callable[..., Any] | None = None
+    demands: Callable[[Mapping[str, Any]], Iterable[tuple[str, str, str]]] = attrs.field(default=lambda _: [])
     reduces: Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None] = attrs.field(default=lambda _: None)
     conflicts: Callable[[Mapping[str, Any]], list[tuple[str, str, str]]] = attrs.field(default=lambda _: [])
     cites: tuple[str, ...] = ()

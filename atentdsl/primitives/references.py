@@ -9,6 +9,8 @@ REFERENCES = {
     "Attacks, ICLR 2018",
     "goodfellow2015fgsm": "Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015",
     "welling2011sgld": "Welling, Teh: Bayesian Learning via Stochastic Gradient Langevin Dynamics, ICML 2011",
+    "roberts1996langevin": "Roberts, Tweedie: Exponential Convergence of Langevin Distributions and their Discrete "
+    "Approximations, Bernoulli 2(4), 1996",
     "chaudhari2017entropysgd": "Chaudhari et al.: Entropy-SGD: Biasing Gradient Descent into Wide Valleys, ICLR 2017",
     "duchi2008l1": "Duchi, Shalev-Shwartz, Singer, Chandra: Efficient Projections onto the l1-Ball for Learning in "
     "High Dimensions, ICML 2008",

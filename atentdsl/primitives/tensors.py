@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import lazy_loader
@@ -36,6 +37,11 @@ def kl_divergence(one: Tensor, other: Tensor) -> Tensor:
     """KL(softmax(one) || softmax(other)) per example."""
     one, other = torch.log_softmax(one, dim=1), torch.log_softmax(other, dim=1)
     return (one.exp() * (one - other)).sum(dim=1)
+
+
+def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
+    """z moved along the drift, and diffused."""
+    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
 
 
 def unit_l1(g: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _names(whole, samplers)
     yield from _fresh(whole, samplers, tables.get("data"))
     yield from _carried(whole, samplers)
+    yield from _outside_the_box(whole, samplers)
+    yield from _tested_under_noise(whole, samplers, tables.get("smoothing"))
     yield from _never_drawn(whole, samplers)
     yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
     yield from _too_many(whole, samplers)
@@ -78,6 +80,39 @@ def _carried(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
         yield Diagnostic("inconsistent", message, place, help=mend)
 
 
+def _outside_the_box(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    """A chain that accepts or rejects starts inside its support: in the box only where its anchor is there."""
+    for i, sampler in enumerate(samplers):
+        kernel = sampler.kernel
+        tested = kernel is not None and primitive("kernels", kernel.kind).acceptance is not None
+        boxes = [j for j, projection in enumerate(sampler.projection) if projection.kind == "box"]
+        before = [other for other in samplers[:i] if other.space == "data"]
+        if tested and boxes and before and not all(map(_ends_in_the_box, before)):
+            message = f"under `{kernel.kind}` the box is part of the support, and the anchor may lie outside of it"
+            mend = "end the projections of each sampler before it with a `box`, its start with `projected = true`"
+            place = whole.walk_to(("sampler", i, "projection", boxes[0], "kind")).key()
+            yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _tested_under_noise(whole: Written, samplers: Sequence[Any], smoothing: Any) -> Iterator[Diagnostic]:
+    """A chain that accepts or rejects compares two values of one density; a smoothed one is not evaluated for it."""
+    tested = [
+        s for s in samplers if s.kernel is not None and primitive("kernels", s.kernel.kind).acceptance is not None
+    ]
+    if smoothing is not None and tested:
+        message = f"`{tested[0].kernel.kind}` accepts or rejects by the network's own density, and not a smoothed one"
+        mend = "drop `[smoothing]`, or take the kernel `langevin`"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("smoothing",)).key(), help=mend)
+
+
+def _ends_in_the_box(sampler: Any) -> bool:
+    """Whether every point of a sampler of data lies in the box where its anchor does."""
+    last = sampler.projection[-1] if sampler.projection else None
+    boxed = last is not None and last.kind == "box" and last.when == "every"
+    stays = sampler.start.kind == "zero" and not sampler.moves
+    return stays or (boxed and getattr(sampler.start, "projected", True))
+
+
 def _never_drawn(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
     """Weights that hand on their displacement alone draw later samplers for their target, or not at all."""
     for i, sampler in enumerate(samplers[:-1]):
@@ -96,7 +131,7 @@ def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective:
         mend = 'add a `[[sampler]]` of data, or write `kind = "cross_entropy"`'
         yield Diagnostic("inconsistent", message, whole.walk_to(("objective", "kind")).at(), help=mend)
     for i, sampler in enumerate(samplers):
-        if not sampler.moves or not primitive("targets", sampler.target.loss).clean:
+        if not sampler.moves or sampler.kernel is None or not primitive("targets", sampler.target.loss).clean:
             continue
         place = whole.walk_to(("sampler", i, "target", "loss")).at()
         before = any(other.space == "data" for other in samplers[:i])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from atentdsl.runtime.network import (
         clean_logits,
+        density,
         example_losses,
         gradients,
         input_gradient,
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
         weights_frozen,
     )
     from atentdsl.runtime.placed import as_written, place
-    from atentdsl.runtime.points import carried, worse
+    from atentdsl.runtime.points import carried, where_taken, worse
     from atentdsl.runtime.smoothing import smoothing_noise
     from atentdsl.runtime.streams import Streams
     from atentdsl.runtime.weight_row import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "network": (
         "clean_logits",
+        "density",
         "example_losses",
         "gradients",
         "input_gradient",
@@ -39,7 +41,7 @@ _HOMES = {
         "weights_frozen",
     ),
     "placed": ("as_written", "place"),
-    "points": ("carried", "worse"),
+    "points": ("carried", "where_taken", "worse"),
     "smoothing": ("smoothing_noise",),
     "streams": ("Streams",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
@@ -50,6 +52,7 @@ __all__ = [
     "as_written",
     "carried",
     "clean_logits",
+    "density",
     "displacement_gradient",
     "example_losses",
     "gathered",
@@ -63,6 +66,7 @@ __all__ = [
     "weight_shapes",
     "weights",
     "weights_frozen",
+    "where_taken",
     "worse",
 ]
 

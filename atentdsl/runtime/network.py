@@ -1,4 +1,4 @@
-"""The network passes that a generated step asks for: gradients in the input, gradients in the weights."""
+"""The network passes that a generated step asks for: gradients in the input, gradients in the weights, losses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from atentdsl.runtime.points import Density
 from atentdsl.runtime.smoothing import Average, copies, mean_losses, mean_probabilities, tiled
 from atentdsl.runtime.streams import Streams
 
@@ -44,6 +45,14 @@ def input_gradient(
     point = z.detach().requires_grad_()
     (g,) = torch.autograd.grad(_losses(model, z, point, y, loss, rng, mode, noise, average).sum(), point)
     return g
+
+
+def density(model: nn.Module, z: Tensor, y: Tensor, loss: Loss, rng: Streams, mode: Mode) -> Density:
+    """The loss of each example at z and the gradient of their sum in z: one forward, one activation backward."""
+    point = z.detach().requires_grad_()
+    losses = _losses(model, z, point, y, loss, rng, mode)
+    (g,) = torch.autograd.grad(losses.sum(), point)
+    return Density(losses.detach(), g)
 
 
 def weight_gradient(

@@ -1,13 +1,43 @@
-"""Points of data between chains: the worst of several restarts, and what one outer step leaves to the next."""
+"""Points of data between moves and chains: a proposal taken or not, the worst of several restarts, and what one outer
+step leaves to the next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import torch
 from torch import Tensor
+
+
+class Density(NamedTuple):
+    """What a target density is made of at a point.
+
+    Attributes:
+        losses: the loss of each example, `(batch,)`.
+        gradient: of their sum in the point, `(batch, *input)`.
+    """
+
+    losses: Tensor
+    gradient: Tensor
+
+
+def where_taken(taken: Tensor, new: tuple[Tensor, Density], old: tuple[Tensor, Density]) -> tuple[Tensor, Density]:
+    """For each example the new point with its density where it is taken, else the old one with its own.
+
+    >>> one, other = torch.zeros(2, 1), torch.ones(2, 1)
+    >>> old, new = (one, Density(torch.zeros(2), one)), (other, Density(torch.ones(2), other))
+    >>> z, here = where_taken(torch.tensor([True, False]), new, old)
+    >>> z.tolist(), here.losses.tolist(), here.gradient.tolist()
+    ([[1.0], [0.0]], [1.0, 0.0], [[1.0], [0.0]])
+    """
+    (proposal, there), (z, here) = new, old
+    examples = taken.view(-1, *[1] * (z.dim() - 1))
+    losses = torch.where(taken, there.losses, here.losses)
+    gradient = torch.where(examples, there.gradient, here.gradient)
+    return torch.where(examples, proposal, z), Density(losses, gradient)
 
 
 @attrs.frozen(eq=False)

@@ -160,13 +160,18 @@ def _size(value: Tensor) -> float:
 @contextmanager
 def _listening(module: Any, done: Execution) -> Iterator[None]:
     """Within the block the module's network passes note down what goes through them."""
-    names = ("input_gradient", "weight_gradient", "gradients", "displacement_gradient")
+    names = ("input_gradient", "density", "weight_gradient", "gradients", "displacement_gradient")
     own = {name: vars(module)[name] for name in names if name in vars(module)}
 
     def input_gradient(model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
         g = own["input_gradient"](model, z, *rest, **named)
         done.gradients[-1].append(g)
         return g
+
+    def density(model: nn.Module, z: Tensor, *rest: Any, **named: Any) -> Any:
+        found = own["density"](model, z, *rest, **named)
+        done.gradients[-1].append(found.gradient)
+        return found
 
     def weight_gradient(model: nn.Module, z: Tensor, *rest: Any, weight: float, **named: Any) -> Any:
         done.points[-1].append(z)
@@ -187,6 +192,7 @@ def _listening(module: Any, done: Execution) -> Iterator[None]:
 
     listening = {
         "input_gradient": input_gradient,
+        "density": density,
         "weight_gradient": weight_gradient,
         "gradients": gradients,
         "displacement_gradient": displacement_gradient,

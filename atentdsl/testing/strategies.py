@@ -110,7 +110,7 @@ def _recipes(draw: st.DrawFn) -> Table:
         whole["objective"] = draw(_slot(OBJECTIVE))
         if all(sampler.get("space") == "weights" for sampler in samplers):
             whole["objective"] = _of_labels_alone(whole["objective"])
-    if not draw(_often):
+    if not draw(_often) and not any(sampler.get("kernel", {}).get("kind") == "mala" for sampler in samplers):
         whole["smoothing"] = draw(_table(Smoothing, draws=st.integers(1, 3)))
     clocked: Table = _without_moves(whole)
     return clocked
@@ -201,9 +201,35 @@ def _chain(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
             target.pop("loss")
         if kernel.get("drift") == "layer":
             kernel["drift"] = "l2"
+    if sampler.get("kernel", {}).get("kind") == "mala":
+        _tested(sampler, draw(st.booleans()))
     if averaging.get("of") != "displacement":
         averaging.pop("gain", None)
     return sampler
+
+
+def _tested(sampler: Table, pulled: bool) -> None:
+    """What a Metropolis test asks of a chain: of weights, it is not asked for one."""
+    kernel, target = sampler["kernel"], sampler.setdefault("target", {})
+    if sampler.get("space") == "weights":
+        kernel["kind"] = "langevin"
+        return
+    sampler.pop("mode", None)
+    for key in ("drift", "covers", "momentum"):
+        kernel.pop(key, None)
+    target.pop("reduction", None)
+    sets = [p for p in sampler.get("projection", []) if p["kind"] != "increment_clip"]
+    for projection in sets:
+        projection.pop("when", None)
+        if isinstance(projection.get("radius"), dict):
+            projection["radius"].pop("over", None)
+    sampler["projection"] = sets
+    if sets and sampler.get("start", {}).get("kind", "zero") != "zero":
+        sampler["start"]["projected"] = True
+    coupling = target.get("coupling", {})
+    coupling.pop("per", None)
+    if not sets and not coupling.get("gamma"):
+        target["coupling"] = {"kind": "l2" if pulled else "linf", "gamma": 0.75}
 
 
 @st.composite

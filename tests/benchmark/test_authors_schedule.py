@@ -125,6 +125,7 @@ def test_the_weights_move_by_the_gradient():
         ("atent_linf", [], True),
         ("atent_l2", [], True),
         ("mnist/atent_linf", [], True),
+        ("atent_mala", [], False),
         ("atent_linf", ["sampler.attack.averaging.alpha=1.0"], False),
         ("atent_linf", ["sampler.attack.restarts=2"], False),
         ("pgd_at_linf", [], False),

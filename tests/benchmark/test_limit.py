@@ -34,6 +34,7 @@ PLANS = [
     ("pgd_at_l2", ["smoothing.sigma=0.1", "smoothing.draws=3", "smoothing.target=losses"]),
     ("pgd_at_linf", ["sampler.attack.restarts=2", "sampler.attack.averaging.over_restarts=worst"]),
     ("atent_linf", []),
+    ("atent_mala", []),
     ("free_at", []),
     ("awp_pgd_at", []),
     ("entropy_sgd", []),

@@ -131,7 +131,25 @@ BOTH = TABLES | {
         for name, moves, direction in (("outer", 3, "descend"), ("inner", 2, "ascend"))
     ],
 }
-OWN = {"full": FULL, "composed": COMPOSED, "around": AROUND, "nested": NESTED, "both": BOTH}
+# Small moves with restarts, so that some are taken, some rejected, and some leave the sets.
+TESTED = TABLES | {
+    "sampler": [
+        {
+            "moves": 4,
+            "restarts": 2,
+            "target": {
+                "beta": {"kind": "linear", "over": "moves", "start": 1.5, "end": 1.0},
+                "direction": "descend",
+                "coupling": {"kind": "l2", "gamma": 0.8},
+            },
+            "start": {"kind": "gaussian", "sd": 0.02, "projected": True},
+            "kernel": {"kind": "mala", "step_size": 0.02, "noise": 0.15},
+            "projection": [{"kind": "l2_ball", "radius": 0.2}, {"kind": "linf_ball", "radius": 0.09}],
+            "averaging": {"kind": "mean", "burn_in": 1},
+        }
+    ],
+}
+OWN = {"tested": TESTED, "full": FULL, "composed": COMPOSED, "around": AROUND, "nested": NESTED, "both": BOTH}
 CHANGED = {
     "full in eval mode": (FULL, ['sampler.data.mode="eval"']),
     "two restarts": (COMPOSED, ["sampler.attack.restarts=2"]),
@@ -144,6 +162,7 @@ CHANGED = {
             "{ kind = 'linf_ball', radius = 0.1 }, { kind = 'box' }]"
         ],
     ),
+    "tested beside the clean inputs": (TESTED, ['sampler.data.target.loss="kl_to_clean"']),
     "merged": (FULL, ["compile.merge_evaluations=true"]),
     "merged in a target": (
         COMPOSED,

@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 import atentdsl
 from atentdsl.plan import lower
+from atentdsl.plan.metropolis import Accept
 from atentdsl.plan.operations import Move
+from atentdsl.plan.values import Call
 from atentdsl.primitives import registry
 from atentdsl.primitives.density import Target
 from atentdsl.recipe.tables import Compile, Data, Evaluate, Smoothing
@@ -179,7 +181,7 @@ BRANCHES = [
     ["loss", "energy"],
     [True, False],
     [True, False],
-    registry.kinds("kernels"),
+    [kind for kind in registry.kinds("kernels") if registry.primitive("kernels", kind).acceptance is None],
     ["data", "weights"],
     [True, False],
 ]
@@ -192,6 +194,30 @@ def test_every_two_branches_of_a_move_are_drawn_together(i, j):
     apart = APART if (i, j) in {(0, 6), (3, 6)} else {("layer", True)} if (i, j) == (0, 3) else set()
     for pair in set(product(BRANCHES[i], BRANCHES[j])) - {(move[i], move[j]) for move in BRANCHES_DRAWN} - apart:
         assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in moves_of(recipe))), pair
+
+
+def tested(recipe):
+    """Of each move that is accepted or rejected: what pulls, which way it goes, its loss and its sets."""
+    flat = list(lower(atentdsl.load(recipe)).flat())
+    losses = {o.at: o.loss.kind for o in flat if getattr(o, "wants", "") == "density"}
+    return {
+        (o.energy.coupling.kind if o.energy.coupling else "none", o.energy.descend, losses[o.sampler], inside.kind)
+        for o in flat
+        if isinstance(o, Accept)
+        for inside in o.support or (Call("projections", "none"),)
+    }
+
+
+TESTED_DRAWN = set().union(*map(tested, DRAWN))
+SETS = ["none", *(kind for kind in registry.kinds("projections") if registry.primitive("projections", kind).inside)]
+TESTED = [registry.kinds("couplings"), [True, False], ["cross_entropy", "kl_to_clean"], SETS]
+
+
+@pytest.mark.parametrize(("i", "j"), list(combinations(range(4), 2)))
+def test_every_two_branches_of_a_tested_move_are_drawn_together(i, j):
+    unbounded = {("none", "none")} if (i, j) == (0, 3) else set()
+    for pair in set(product(TESTED[i], TESTED[j])) - {(move[i], move[j]) for move in TESTED_DRAWN} - unbounded:
+        assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in tested(recipe))), pair
 
 
 @given(recipes())

@@ -213,6 +213,30 @@ TEXT = {
         "set_weights(model, w, rng)",
     ),
 }
+TEXT |= {
+    # A chain that accepts or rejects its moves.
+    "always accepted": ("tested", "< probability", "< probability + 1"),
+    "never accepted": ("tested", "< probability", "< probability - 1"),
+    "another chance": ("tested", 'rng.uniform("data.acceptance"', 'rng.uniform("data.noise"'),
+    "the ratio of the proposals forgotten": ("tested", "(gain - along - steeper)", "gain"),
+    "the sign of the exponent": ("tested", "((gain - along - steeper)", "(-(gain - along - steeper)"),
+    "the temperature's root": ("tested", "/ noise**2", "/ noise"),
+    "no energy of the coupling": ("tested", " - l2_energy(proposal, x, GAMMA) - value", " - value"),
+    "the coupling's energy around the wrong point": ("tested", "l2_energy(proposal, x,", "l2_energy(proposal, z,"),
+    "no pull at the proposal": ("tested", " + l2_pull(proposal, x, GAMMA)", ""),
+    "no pull at the point": ("tested", " + l2_pull(z, x, GAMMA)", ""),
+    "the proposal's loss ascends": ("tested", "gain = -beta *", "gain = beta *"),
+    "a set that is forgotten": ("tested", "taken = taken & in_l2_ball(proposal, x, L2_BALL_RADIUS)", "pass"),
+    "another set that is forgotten": ("tested", "taken = taken & in_linf_ball(proposal, x, LINF_BALL_RADIUS)", "pass"),
+    "a set around the wrong point": ("tested", "in_linf_ball(proposal, x,", "in_linf_ball(proposal, z,"),
+    "the old point in the set": ("tested", "in_linf_ball(proposal, x,", "in_linf_ball(z, x,"),
+    "a rejected example with the proposal's density": ("tested", "(z, here))", "(z, there))"),
+    "an accepted example with the old density": ("tested", "(proposal, there), (z", "(proposal, here), (z"),
+    "nothing but the density moves": ("tested", "(proposal, there), (z", "(z, there), (z"),
+    "the density in train mode": ("tested", 'mode="eval"', 'mode="train"'),
+    "one density for all moves": ("tested", "there = density(model, proposal,", "there = density(model, z,"),
+    "a point before its move": ("tested", "points.append(z)", "points.append(proposal)"),
+}
 # An edit that says the same in other words: what must not be caught.
 HARMLESS = {
     "other words": ("atent_linf", "weight=c / n", "weight=c * (1 / n)"),

@@ -56,8 +56,8 @@ DRAWN_ONCE = f"""begin, again = len(self.operations), any(isinstance(o, Gather) 
         ("composed", 'if sampler.averaging.over_restarts == "mean" or sampler.restarts == 1', "if True"),
         (
             "composed",
-            "weight for weight in weights if weight)\n        if sampler",
-            "ONE / 3 for _ in range(2))\n        if sampler",
+            "handed = tuple(weight for weight in weights if weight)",
+            "handed = tuple(ONE / 3 for _ in range(2))",
         ),
         ("composed", 'sampler.name, "worst", k,', 'sampler.name, "worst", 0,'),
         ("composed", 'Evaluate("loss", loss, sampler.mode', 'Evaluate("loss", loss, "eval"'),

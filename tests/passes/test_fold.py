@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 import atentdsl
 from atentdsl.passes import fold_projections
 from atentdsl.plan import lower, verify
+from atentdsl.plan.metropolis import Accept
 from atentdsl.plan.operations import Between, Bounds, Project
 from atentdsl.primitives.projections.box import box
 from atentdsl.primitives.projections.linf_ball import linf_ball
@@ -103,6 +104,16 @@ def test_without_a_ball_or_a_box_that_is_the_reason():
     assert (
         fold_projections.why_not(with_projections(BALL), SETTINGS) == "there is no l-infinity ball with a box after it"
     )
+
+
+def test_a_support_stays_the_sets_that_it_is():
+    """Moves that are accepted or rejected are not projected; their start is."""
+    plan = with_projections(BALL, BOX, kernel={"kind": "mala", "step_size": 0.1, "noise": 0.1}, mode="eval")
+    made = verify(fold_projections.apply(plan, SETTINGS))
+    assert kinds(made) == ["clamp"]
+    assert [[inside.kind for inside in o.support] for o in made.flat() if isinstance(o, Accept)] == [
+        ["linf_ball", "box"]
+    ] * 3
 
 
 def test_a_radius_that_changes_from_epoch_to_epoch_is_folded():

@@ -13,7 +13,8 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import freeze_weights, optimised
 from atentdsl.plan import interpret, lower, units, verify
-from atentdsl.plan.operations import Evaluate, Frozen, Move, Project
+from atentdsl.plan.metropolis import Accept, Propose
+from atentdsl.plan.operations import Evaluate, Frozen, Hold, Move, Project
 from atentdsl.plan.program import flatten
 from atentdsl.recipe.tables import Compile
 from atentdsl.runtime import Streams, weights_frozen
@@ -23,11 +24,12 @@ SETTINGS = Compile()
 
 
 def moves_data(operation):
-    return isinstance(operation, Move | Project) and operation.space == "data"
+    tested = isinstance(operation, Propose | Accept)
+    return tested or (isinstance(operation, Move | Project) and operation.space == "data")
 
 
 def asks_for_the_input(operation):
-    return isinstance(operation, Evaluate) and operation.wants == "input"
+    return isinstance(operation, Evaluate) and operation.wants in {"input", "density"}
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
@@ -39,8 +41,11 @@ def test_regions_hold_the_moves_and_nothing_else_moves_into_them(recipe, goal):
     assert units(frozen) == units(literal)
     inside = [o for region in frozen.operations if isinstance(region, Frozen) for o in flatten(region.body)]
     outside = [o for o in frozen.operations if not isinstance(o, Frozen)]
-    assert all(moves_data(o) or asks_for_the_input(o) for o in inside)
-    assert not any(isinstance(o, Move) and o.space == "data" for o in outside)
+    assert all(moves_data(o) or asks_for_the_input(o) or isinstance(o, Hold) for o in inside)
+    assert not any(moves_data(o) and not isinstance(o, Project) for o in outside)
+    for region in (o.body for o in frozen.operations if isinstance(o, Frozen)):
+        pairs = itertools.pairwise(region)
+        assert all(isinstance(before, Accept) for before, o in pairs if isinstance(o, Hold))
     assert not any(asks_for_the_input(o) for o in outside)
     assert all(o.after == "start" for o in outside if isinstance(o, Project) and o.space == "data")
     assert all(asks_for_the_input(region.body[0]) for region in frozen.operations if isinstance(region, Frozen))

@@ -32,7 +32,8 @@ def with_a_target_of_clean_logits(recipe):
     for sampler in of_data:
         sampler.setdefault("target", {})["loss"] = "kl_to_clean"
     if of_data:
-        of_data[0]["start"] = {"kind": "uniform", "radius": 0.2}
+        projected = bool(of_data[0].get("projection"))  # a support holds the start
+        of_data[0]["start"] = {"kind": "uniform", "radius": 0.2, "projected": projected}
     return whole
 
 
@@ -90,6 +91,19 @@ def test_each_restart_has_one_and_its_last_losses_read_it_too():
     hoisted = hoist_clean_branch.apply(literal, SETTINGS)
     assert sum(isinstance(o, Clean) for o in hoisted.operations) == 2
     assert units(literal) - units(hoisted) == 2 * 3
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_chain_reads_one_at_its_points_and_at_its_proposals(restarts):
+    """Of a move that is accepted or rejected."""
+    loss = "sampler.attack.target.loss='kl_to_clean'"
+    changes = ["sampler.attack.moves=3", f"sampler.attack.restarts={restarts}", loss]
+    literal = lower(atentdsl.load("atent_mala", changes))
+    hoisted = verify(hoist_clean_branch.apply(literal, SETTINGS))
+    densities = [o for o in hoisted.operations if isinstance(o, Evaluate) and o.wants == "density"]
+    assert [o.clean for o in densities] == ["kept"] * 4 * restarts
+    assert sum(isinstance(o, Clean) for o in hoisted.operations) == restarts
+    assert differences(interpreted(literal, MODEL, BATCHES), interpreted(hoisted, MODEL, BATCHES)) == []
 
 
 def test_the_points_of_one_target_in_the_weights_share_one():

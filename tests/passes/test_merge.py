@@ -42,6 +42,7 @@ APART = {
     "a move between": ((HANDED, MOVE, IN_TRAIN), "no point is asked for both"),
     "a projection between": ((HANDED, BOX, IN_TRAIN), "no point is asked for both"),
     "a batch between": ((HANDED, TAKE, IN_TRAIN), "no point is asked for both"),
+    "a density": ((HANDED, of(IN_TRAIN, wants="density")), "no point is asked for both"),
     "two of a kind": ((HANDED, HANDED, MOVE, IN_TRAIN), "no point is asked for both"),
     "statistics that are read later": (
         (HANDED, IN_TRAIN, MOVE, GRADIENT),

@@ -14,6 +14,7 @@ import atentdsl
 from atentdsl.codegen import generate
 from atentdsl.passes import freeze_weights, roll
 from atentdsl.plan import lower, units, verify
+from atentdsl.plan.metropolis import Propose
 from atentdsl.plan.operations import (
     Clear,
     Evaluate,
@@ -119,7 +120,7 @@ def begins_a_turn(loop):
     first = next(flatten(loop.body))
     if isinstance(first, Evaluate):
         return first.wants == "input"
-    return isinstance(first, Start | Take | Clear | PutAside | Recall)
+    return isinstance(first, Propose | Start | Take | Clear | PutAside | Recall)
 
 
 def written(operations):

@@ -7,6 +7,7 @@ from functools import partial
 
 import attrs
 
+from atentdsl.plan.metropolis import Accept, Energy, Propose
 from atentdsl.plan.operations import (
     Anchor,
     Between,
@@ -83,6 +84,15 @@ TO_CLEAN = Evaluate("input", KL, "eval", "data")
 READS = of(TO_CLEAN, clean="kept")
 OUTER = Evaluate("weights", TRADES, "train", "data", Fraction(1))
 
+# A chain of data that accepts or rejects its moves.
+MALA = Call("kernels", "mala", (("step_size", 0.1), ("noise", 0.2)))
+ENERGY = Energy(1.0, False, Call("couplings", "l2", (("gamma", 0.5),)))
+HERE, THERE = (Evaluate("density", LOSS, "eval", at) for at in ("data", "data.proposal"))
+PROPOSE = Propose("data", X, MALA, "data.noise", ENERGY)
+ACCEPT = Accept("data", X, MALA.as_its("acceptance"), "data.acceptance", ENERGY)
+TESTED = (PROPOSE, THERE, ACCEPT)
+ELSEWHERE = (Propose("other", X, MALA, "other.noise", ENERGY), of(THERE, at="other.proposal"))
+
 # A chain of weights.
 ANCHOR = Anchor("w")
 START_W = Start("w", "w.anchor", "weights", GAUSSIAN, "w.start")
@@ -123,6 +133,16 @@ GOOD = {
     "plain training": train(TAKE, WEIGHTS, UPDATE),
     "a chain": train(TAKE, START, of(BOX, after="start"), GRADIENT, MOVE, BOX, CLIP, HANDED, UPDATE),
     "a chain that is drawn": draw(TAKE, START, KEEP, GRADIENT, MOVE, KEEP),
+    "a chain that accepts or rejects": train(TAKE, START, HERE, *TESTED, *TESTED, HANDED, UPDATE),
+    "a chain that accepts or rejects, in a loop": train(TAKE, START, HERE, Repeat(2, TESTED), HANDED, UPDATE),
+    "frozen statistics between the density and the move": train(
+        TAKE, START, HERE, ASIDE, of(HANDED, mode="frozen"), GATHER, *TESTED, HANDED, UPDATE
+    ),
+    "a density that is taken again": train(TAKE, START, HERE, PROPOSE, THERE, HERE, ACCEPT, HANDED, UPDATE),
+    "two chains that accept or reject": train(
+        TAKE, START, HERE, *TESTED, HANDED, OTHER, of(HERE, at="other"), *ELSEWHERE,
+        of(ACCEPT, sampler="other"), of(HANDED, at="other"), UPDATE,
+    ),
     "a loop": train(TAKE, START, Repeat(2, (GRADIENT, MOVE)), HANDED, UPDATE),
     "a loop with coefficients": train(TAKE, START, Repeat(2, TURN, HALVES), UPDATE),
     "a loop that counts": train(TAKE, START, Repeat(2, (GRADIENT, COUNTED), first=1), HANDED, UPDATE),
@@ -359,6 +379,37 @@ BROKEN = {
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, TAKE, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, AT_ITS_ANCHOR, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, MOVE_W, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
+    ],
+    "a density belongs to one example, and the network is in eval mode": [
+        train(TAKE, START, of(HERE, mode="frozen"), *TESTED, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, of(THERE, mode="frozen"), ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, of(HERE, mode="train"), *TESTED, HANDED, UPDATE),
+    ],
+    "a proposal needs the density at its own point": [
+        train(TAKE, START, PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, START, PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, of(BOX, after="start"), PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, HANDED, PROPOSE, HERE, THERE, ACCEPT, UPDATE),
+        train(TAKE, START, HERE, TAKE, PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, hold("points"), HERE, recall("points", 0), PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, ANCHOR, START_W, LOAD, PROPOSE, HERE, THERE, ACCEPT, HANDED, RESTORE, UPDATE),
+        train(TAKE, START, GRADIENT, PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, OTHER, of(HERE, at="other"), PROPOSE, HERE, THERE, ACCEPT, HANDED, UPDATE),
+    ],
+    "a proposal is accepted by the densities at both points": [
+        train(TAKE, START, HERE, PROPOSE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, *TESTED, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, THERE, HANDED, ACCEPT, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, THERE, TAKE, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, THERE, START, ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, THERE, OTHER, of(HERE, at="other"), ACCEPT, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, LOSSES, ACCEPT, HANDED, UPDATE),
+    ],
+    "a proposal is taken or rejected before anything else becomes of the chain": [
+        train(TAKE, START, HERE, PROPOSE, THERE, *TESTED, HANDED, UPDATE),
+        train(TAKE, START, HERE, *TESTED, PROPOSE, HANDED, UPDATE),
+        train(TAKE, START, HERE, PROPOSE, START, HERE, *TESTED, HANDED, UPDATE),
+        draw(TAKE, START, HERE, PROPOSE, KEEP),
     ],
     "a projection says what it follows: start or move": [
         train(TAKE, START, BOX, HANDED, UPDATE),

@@ -86,6 +86,15 @@ def test_what_cannot_be_merged_costs_three_a_point(K):  # noqa: N803
 
 
 @pytest.mark.parametrize("K", MOVES)
+def test_moves_that_are_tested_cost_a_density_more_than_there_are_moves(K):  # noqa: N803
+    """2(K + 1) + 3W."""
+    moves = f"sampler.attack.moves={K}"
+    assert cost("atent_mala", moves) == 2 * (K + 1) + 3 * min(K, 3)
+    assert cost("atent_mala", moves, "compile.tolerance=0.0") == 2 * (K + 1) + 3 * K
+    assert cost("atent_mala", moves, f"sampler.attack.averaging={LAST}") == 2 * (K + 1) + 3
+
+
+@pytest.mark.parametrize("K", MOVES)
 @pytest.mark.parametrize("R", [2, 3])
 def test_the_worst_of_restarts_costs_a_chain_and_a_forward_each(K, R):  # noqa: N803
     changes = [f"sampler.attack.moves={K}", f"sampler.attack.restarts={R}"]
@@ -179,7 +188,7 @@ def by_kind(plan):
     clean, differentiated = sum(count for count, _ in made), sum(count for count, through in made if through)
     return +Counter(
         forward=asked.total() + kept + clean,
-        activations=asked["input"] + of_weights + differentiated,
+        activations=asked["input"] + asked["density"] + of_weights + differentiated,
         weights=of_weights + differentiated,
     )
 

@@ -16,6 +16,7 @@ from plan.plans_by_hand import BROKEN, GOOD, TAKE, UPDATE, WEIGHTS, train
 import atentdsl
 from atentdsl.passes import stages
 from atentdsl.plan import PlanError, lower, verify
+from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import (
     Anchor,
     Clear,
@@ -114,6 +115,10 @@ def needed(operations):
                 yield from [(i, 0), (i, 2)]
             case Evaluate(wants="input"):
                 yield i, 0  # a move follows
+            case Evaluate(wants="density") | Accept():
+                yield i, 0
+            case Propose():
+                yield i, 0  # the density there would be that of the proposal before
             case Evaluate(wants="loss", at=at) if any(isinstance(o, Move) and o.sampler == at for o in operations):
                 yield i, 0  # the losses of a restart before are not those of the point since it moved
             case Move():

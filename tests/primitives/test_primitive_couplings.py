@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atentdsl.primitives import registry
 from atentdsl.primitives.couplings import linf
-from atentdsl.primitives.couplings.l2 import energy, l2_pull
+from atentdsl.primitives.couplings.l2 import l2_energy, l2_pull
 
 GAMMA = st.floats(0, 100)
 
@@ -25,7 +25,7 @@ def test_the_energy_is_half_gamma_times_the_squared_distance(drawn: list[Tensor]
     z, anchor = drawn
     flat = (z.numpy().astype(np.float64) - anchor.numpy()).reshape(len(z), -1)
     rtol = 1e-5 if z.dtype == torch.float32 else 1e-12
-    np.testing.assert_allclose(energy(z, anchor, gamma).numpy(), gamma / 2 * (flat**2).sum(axis=1), rtol, 1e-30)
+    np.testing.assert_allclose(l2_energy(z, anchor, gamma).numpy(), gamma / 2 * (flat**2).sum(axis=1), rtol, 1e-30)
 
 
 @modest
@@ -37,7 +37,7 @@ def test_the_pull_is_minus_the_energys_slope_in_every_coordinate(drawn: list[Ten
     for place in np.ndindex(*z.shape[1:]):
         aside = np.zeros(z.shape)
         aside[(slice(None), *place)] = step
-        up, down = (energy(z + sign * torch.from_numpy(aside), anchor, gamma).numpy() for sign in (1, -1))
+        up, down = (l2_energy(z + sign * torch.from_numpy(aside), anchor, gamma).numpy() for sign in (1, -1))
         slope[(slice(None), *place)] = (up - down) / (2 * step)
     scale = 1 + gamma * float((z - anchor).flatten(1).square().sum(1).max())
     np.testing.assert_allclose(l2_pull(z, anchor, gamma).numpy(), -slope, rtol=0, atol=1e-12 * scale)
@@ -48,7 +48,7 @@ def test_the_pull_is_minus_the_energys_slope_in_every_coordinate(drawn: list[Ten
 def test_nothing_pulls_at_the_anchor_and_without_gamma(drawn: list[Tensor], gamma: float) -> None:
     z, anchor = drawn
     assert (l2_pull(anchor, anchor, gamma) == 0).all()
-    assert (energy(anchor, anchor, gamma) == 0).all()
+    assert (l2_energy(anchor, anchor, gamma) == 0).all()
     assert (l2_pull(z, anchor, 0.0) == 0).all()
 
 
@@ -95,7 +95,7 @@ def test_the_linf_pull_is_minus_its_energys_gradient_and_mutants_are_not() -> No
 def test_the_linf_energy_is_numpys_and_its_pull_touches_one_coordinate(drawn: list[Tensor], gamma: float) -> None:
     z, anchor = drawn
     wanted = gamma / 2 * abs(z.double().numpy() - anchor.double().numpy()).reshape(len(z), -1).max(axis=1)
-    np.testing.assert_allclose(linf.energy(z, anchor, gamma), wanted, rtol=1e-6, atol=1e-37)
+    np.testing.assert_allclose(linf.linf_energy(z, anchor, gamma), wanted, rtol=1e-6, atol=1e-37)
     pull = linf.linf_pull(z, anchor, gamma)
     assert (pull.flatten(1).count_nonzero(dim=1) <= 1).all()
     assert (linf.linf_pull(anchor, anchor, gamma) == 0).all()

@@ -16,16 +16,17 @@ from torch import Tensor
 
 from atentdsl.primitives import registry
 
-POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried"}
+POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "proposal", "back"}
+ONE_EACH = {"gain"}  # a number for each example
 CLASSIFIED = {"logits", "y", "clean", "clean_again"}
 NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta"}
 
 
 def functions() -> Iterator[Any]:
-    """Every function of tensors with a batch, couplings' energies too."""
+    """Every function of tensors with a batch, couplings' energies and probabilities of acceptance too."""
     for family in registry.families():
         for kind, primitive in registry.family(family).items():
-            for function in (primitive.function, primitive.energy):
+            for function in (primitive.function, primitive.energy, primitive.inside, primitive.acceptance):
                 # `layer` is of weights, whose one row is no batch.
                 if function is not None and family not in {"optimizers", "schedules"} and kind != "layer":
                     yield pytest.param(function, id=f"{family}-{kind}-{function.__name__}")
@@ -34,14 +35,18 @@ def functions() -> Iterator[Any]:
 @st.composite
 def arguments(draw: Any, function: Callable[..., Tensor]) -> tuple[dict[str, Tensor], dict[str, float]]:
     names = set(inspect.signature(function).parameters)
-    assert names <= POINTS | CLASSIFIED | NUMBERS, "teach this test the new argument"
+    assert names <= POINTS | ONE_EACH | CLASSIFIED | NUMBERS, "teach this test the new argument"
     dtype, shape = draw(st.sampled_from(DTYPES)), draw(shapes())
     if names & CLASSIFIED:
         shape = (shape[0], draw(st.integers(1, 7)))
-    tensors = {n: torch.from_numpy(draw(arrays(dtype, shape, -3, 3))) for n in sorted(names - NUMBERS - {"y"})}
+    sizes = {n: shape[:1] if n in ONE_EACH else shape for n in sorted(names - NUMBERS - {"y"})}
+    tensors = {n: torch.from_numpy(draw(arrays(dtype, size, -3, 3))) for n, size in sizes.items()}
     if "y" in names:
         tensors["y"] = torch.tensor(draw(st.lists(st.integers(0, shape[1] - 1), min_size=shape[0], max_size=shape[0])))
-    return tensors, {n: draw(st.sampled_from([0.0, 0.031, 0.5, 1.0])) for n in sorted(names & NUMBERS)}
+    numbers = {n: draw(st.sampled_from([0.0, 0.031, 0.5, 1.0])) for n in sorted(names & NUMBERS)}
+    if "gain" in names:
+        numbers["noise"] = numbers["noise"] or 0.25  # a Metropolis test has a temperature
+    return tensors, numbers
 
 
 every_function = pytest.mark.parametrize("function", list(functions()))
@@ -58,7 +63,8 @@ def test_an_example_alone_gives_what_it_gives_in_a_batch(function: Callable[...,
         for i in range(len(next(iter(tensors.values()))))
     ]
     # Loops over a tensor's tail may round differently from those over its body.
-    tolerance = 4 * float(np.finfo(together.numpy().dtype).eps)
+    floating = together.is_floating_point()
+    tolerance = 4 * float(torch.finfo(together.dtype).eps) if floating else 0.0
     np.testing.assert_allclose(together, torch.cat(alone), rtol=tolerance, atol=tolerance)
     assert together.dtype == alone[0].dtype
 

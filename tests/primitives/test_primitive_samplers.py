@@ -70,7 +70,7 @@ def test_a_kind_chooses_the_table_that_the_rest_must_fit() -> None:
     assert errors(Parameters, moves=1, kernel=KERNEL | {"noise": 0.5}) == [
         (("kernel", "gradient", "noise"), "extra_forbidden")
     ]
-    assert errors(Parameters, moves=1, kernel=KERNEL | {"kind": "mala"}) == [(("kernel",), "union_tag_invalid")]
+    assert errors(Parameters, moves=1, kernel=KERNEL | {"kind": "hmc"}) == [(("kernel",), "union_tag_invalid")]
     assert errors(Parameters, moves=1, kernel=KERNEL | {"drift": "l7"}) == [
         (("kernel", "gradient", "drift"), "literal_error")
     ]

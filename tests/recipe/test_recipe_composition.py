@@ -335,6 +335,21 @@ CONFLICTS = {
         BESIDE,
         [('drift = "sign"', 'drift = "sign"\n[sampler.start]\nkind = "gaussian"\nsd = 0.001')],
     ),
+    "a divergence that nothing climbs": (
+        [
+            ('loss = "cross_entropy"', 'loss = "kl_to_clean"'),
+            ('[sampler.kernel]\nkind = "langevin"\nstep_size = 0.02\ndrift = "sign"\n', ""),
+        ],
+        (31, 1, "a chain that moves needs a kernel"),
+        "add a `[sampler.kernel]` table with a `step_size`",
+        [
+            (
+                '[[sampler.projection]]\nkind = "linf_ball"',
+                '[sampler.kernel]\nkind = "langevin"\nstep_size = 0.1\nnoise = 0.1\n'
+                '[[sampler.projection]]\nkind = "linf_ball"',
+            )
+        ],
+    ),
     "a divergence that starts with noise of none": (
         [
             ('loss = "cross_entropy"', 'loss = "kl_to_clean"'),

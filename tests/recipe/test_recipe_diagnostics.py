@@ -144,12 +144,12 @@ ONE = {
     "a kind forgotten": (
         [('kind = "langevin"\n', "")],
         ("unknown-key", 20, 1, 5, "unknown key `noise` in kernel `gradient`", "not a parameter of `gradient`"),
-        '`noise` asks for `kind = "langevin"`.  accepted: step_size, drift, covers, momentum',
+        '`noise` asks for `kind = "langevin"` or `kind = "mala"`.  accepted: step_size, drift, covers, momentum',
     ),
     "a parameter of another kind": (
         [('"langevin"', '"gradient"')],
         ("unknown-key", 21, 1, 5, "unknown key `noise` in kernel `gradient`", "not a parameter of `gradient`"),
-        "`noise` is a parameter of `langevin`.  accepted: step_size, drift, covers, momentum",
+        "`noise` is a parameter of `langevin` and `mala`.  accepted: step_size, drift, covers, momentum",
     ),
     "a misspelling in braces": (
         [("gamma", "gama")],

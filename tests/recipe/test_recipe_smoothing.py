@@ -139,3 +139,27 @@ def test_every_evaluation_of_a_smoothed_recipe_is_smoothed():
         found = [o for o in lower(load(name, ["smoothing.sigma=0.1"])).flat() if isinstance(o, Evaluate)]
         assert found
         assert all(o.smoothed is not None and o.smoothed.draws == 1 for o in found)
+
+
+MALA = """\
+[[sampler]]
+moves = 2
+mode = "eval"
+[sampler.target]
+coupling = { kind = "l2", gamma = 1.0 }
+[sampler.kernel]
+kind = "mala"
+step_size = 0.1
+noise = 0.5
+"""
+
+
+def test_a_chain_that_accepts_or_rejects_is_not_smoothed(tmp_path):
+    smoothed = MALA + "[smoothing]\nsigma = 0.12\n"
+    with pytest.raises(RecipeError) as caught:
+        load(written(tmp_path, smoothed))
+    (mistake,) = caught.value.diagnostics
+    assert (mistake.code, mistake.span.line, mistake.span.column) == ("inconsistent", 23, 2)
+    assert mistake.help == "drop `[smoothing]`, or take the kernel `langevin`"
+    assert load(written(tmp_path, MALA))
+    assert load(written(tmp_path, smoothed.replace('"mala"', '"langevin"')))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atentdsl.runtime import Streams, clean_logits, input_gradient, weight_gradient, weights_frozen
+from atentdsl.runtime import (
+    Streams,
+    clean_logits,
+    density,
+    example_losses,
+    input_gradient,
+    weight_gradient,
+    weights_frozen,
+)
 from atentdsl.runtime.modes import mode_kept
 
 CPU = torch.device("cpu")
@@ -157,3 +165,15 @@ def test_every_part_gets_its_mode_back_whatever_happens(network):
         stopped()
     assert [part.training for part in network] == [True, True, True, True, False, True]
     assert network.training
+
+
+def test_the_density_is_the_losses_and_the_input_s_gradient(network):
+    """One pass gives what the two other functions give, and leaves the weights and the statistics alone."""
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    losses, gradient = density(network, X, Y, cross_entropy, Streams(0, 1, CPU), "eval")
+    assert torch.equal(losses, example_losses(network, X, Y, cross_entropy, Streams(0, 1, CPU), "eval"))
+    assert torch.equal(gradient, input_gradient(network, X, Y, cross_entropy, Streams(0, 1, CPU), "eval"))
+    assert not losses.requires_grad
+    assert not gradient.requires_grad
+    assert all(p.grad is None for p in network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

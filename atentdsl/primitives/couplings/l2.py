@@ -36,9 +36,9 @@ def l2_pull(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
     return gamma * (anchor - z)
 
 
-def energy(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
+def l2_energy(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
     """What the coupling subtracts from the target's energy, per example."""
     return gamma / 2 * (z - anchor).flatten(1).square().sum(dim=1)
 
 
-PRIMITIVE = Primitive(Parameters, l2_pull, energy=energy, cites=("jagatap2021atent",))
+PRIMITIVE = Primitive(Parameters, l2_pull, energy=l2_energy, cites=("jagatap2021atent",))

@@ -42,9 +42,9 @@ def linf_pull(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
     return pull.view_as(z)
 
 
-def energy(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
+def linf_energy(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
     """What the coupling subtracts from the target's energy, per example."""
     return gamma / 2 * (z - anchor).flatten(1).abs().amax(dim=1)
 
 
-PRIMITIVE = Primitive(Parameters, linf_pull, energy=energy, cites=("jagatap2021atent",))
+PRIMITIVE = Primitive(Parameters, linf_pull, energy=linf_energy, cites=("jagatap2021atent",))

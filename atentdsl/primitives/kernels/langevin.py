@@ -13,18 +13,15 @@ tensor([0.7500])
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
 from atentdsl.primitives.kernel import Kernel
 from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.slots import NonNegativeOrSchedule
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from atentdsl.primitives.tensors import langevin_step
 
 
 class Parameters(Kernel):
@@ -33,11 +30,6 @@ class Parameters(Kernel):
     noise: NonNegativeOrSchedule = Field(
         0.0, description="ε, scale of the injected noise; its square is the temperature"
     )
-
-
-def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
-    """z moved along the drift, and diffused."""
-    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
 
 
 def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:

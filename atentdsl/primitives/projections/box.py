@@ -30,4 +30,9 @@ def box(z: Tensor) -> Tensor:
     return z.clamp(0, 1)
 
 
-PRIMITIVE = Primitive(Parameters, box, cites=("madry2018pgd",))
+def in_box(z: Tensor) -> Tensor:
+    """Whether each example is a valid input, `(batch,)`."""
+    return ((z >= 0) & (z <= 1)).flatten(1).all(dim=1)
+
+
+PRIMITIVE = Primitive(Parameters, box, inside=in_box, cites=("madry2018pgd",))

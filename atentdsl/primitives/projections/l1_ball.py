@@ -50,4 +50,9 @@ def l1_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
     return anchor + torch.where(outside, d.sign() * left, d).view_as(z)
 
 
-PRIMITIVE = Primitive(Parameters, l1_ball, cites=("duchi2008l1",))
+def in_l1_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """Whether the magnitudes of each example's displacement sum to radius at most, `(batch,)`."""
+    return (z - anchor).flatten(1).abs().sum(dim=1) <= radius
+
+
+PRIMITIVE = Primitive(Parameters, l1_ball, inside=in_l1_ball, cites=("duchi2008l1",))

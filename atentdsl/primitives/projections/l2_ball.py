@@ -40,4 +40,9 @@ def l2_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
     return anchor + within_l2(z - anchor, radius)
 
 
-PRIMITIVE = Primitive(Parameters, l2_ball, cites=("madry2018pgd",))
+def in_l2_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """Whether each example lies within Euclidean distance radius of the anchor, `(batch,)`."""
+    return (z - anchor).flatten(1).norm(dim=1) <= radius
+
+
+PRIMITIVE = Primitive(Parameters, l2_ball, inside=in_l2_ball, cites=("madry2018pgd",))

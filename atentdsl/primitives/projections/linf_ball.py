@@ -36,4 +36,9 @@ def linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
     return clip_around(z, anchor, radius)
 
 
-PRIMITIVE = Primitive(Parameters, linf_ball, cites=("madry2018pgd",))
+def in_linf_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
+    """Whether the projection would leave each example as it is, `(batch,)`."""
+    return (clip_around(z, anchor, radius) == z).flatten(1).all(dim=1)
+
+
+PRIMITIVE = Primitive(Parameters, linf_ball, inside=in_linf_ball, cites=("madry2018pgd",))

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from atentdsl.primitives import registry
 from atentdsl.primitives.average import Average
 from atentdsl.primitives.density import Target
 from atentdsl.primitives.primitive import Kinded, Primitive
@@ -65,7 +66,11 @@ def _of_any(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     kernel, coupling = parameters["kernel"], parameters["target"].coupling
     if moves and kernel is None:
         yield "moves", "a chain that moves needs a kernel", "add a `[sampler.kernel]` table with a `step_size`"
-    if getattr(kernel, "covers", "loss") == "energy" and getattr(coupling, "per", "time") == "move":
+    proposes = registry.primitive("kernels", kernel.kind) if kernel is not None else None
+    if proposes is not None:
+        yield from proposes.demands(parameters)
+    tested = proposes is not None and proposes.acceptance is not None  # it demands more of the pull
+    if getattr(kernel, "covers", "loss") == "energy" and not tested and getattr(coupling, "per", "time") == "move":
         message = "a pull per move stands outside the drift, and this drift covers the energy, pull included"
         yield "target.coupling", message, 'set `covers = "loss"`, or `per = "time"`'
     burn_in = getattr(averaging, "burn_in", 0)
