@@ -102,7 +102,7 @@ def _tested_under_noise(whole: Written, samplers: Sequence[Any], smoothing: Any)
     if smoothing is not None and tested:
         message = f"`{tested[0].kernel.kind}` accepts or rejects by the network's own density, and not a smoothed one"
         mend = "drop `[smoothing]`, or take the kernel `langevin`"
-        yield Diagnostic("inconsistent", message, whole.walk_to(("smoothing",)).key(), help=mend)
+        yield Diagnostic("inconsistent", message, whole.walk_to(("smoothing",)).at(), help=mend)
 
 
 def _ends_in_the_box(sampler: Any) -> bool:

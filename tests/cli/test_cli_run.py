@@ -292,13 +292,18 @@ def test_the_pages_say_where_a_schedule_may_stand():
 @pytest.mark.parametrize(
     ("words", "costs"),
     [
-        (["atent_linf"], (60, 50, 50)),
-        (["atent_linf", "--set", "sampler.attack.moves=40"], (240, 200, 200)),
+        (["atent_linf"], (60, 50, 25)),
+        (["atent_linf", "--set", "sampler.attack.moves=40"], (240, 200, 85)),
+        (["atent_linf", "--set", "compile.tolerance=0"], (60, 50, 32)),
         (["pgd_at_linf"], (33, 23, 23)),
         (["sgd"], (3, 3, 3)),
         (["entropy_sgd"], (15, 15, 15)),
         (["awp_pgd_at"], (36, 26, 26)),
-        (["free_at"], (6, 5, 5)),
+        (["free_at"], (6, 5, 3)),
+        (["trades_linf"], (49, 39, 27)),
+        (["mart"], (36, 26, 26)),
+        (["smoothadv"], (66, 46, 46)),
+        (["atent_mala"], (63, 52, 31)),
     ],
 )
 def test_explain_shows_each_stage_and_the_semantics_costs(capsys, words, costs):

@@ -154,6 +154,7 @@ def projections(recipe):
     return [p.get("kind") for sampler in recipe.get("sampler", []) for p in sampler.get("projection", [])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", list(product(registry.kinds("projections"), repeat=2)), ids="-".join)
 def test_projections_are_drawn_in_every_order(order):
     assert drawn(lambda recipe: order in pairwise(projections(recipe)))
@@ -189,6 +190,7 @@ BRANCHES = [
 APART = {("layer", "data"), (True, "weights")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("i", "j"), list(combinations(range(8), 2)))
 def test_every_two_branches_of_a_move_are_drawn_together(i, j):
     apart = APART if (i, j) in {(0, 6), (3, 6)} else {("layer", True)} if (i, j) == (0, 3) else set()
@@ -196,7 +198,7 @@ def test_every_two_branches_of_a_move_are_drawn_together(i, j):
         assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in moves_of(recipe))), pair
 
 
-def tested(recipe):
+def accepted(recipe):
     """Of each move that is accepted or rejected: what pulls, which way it goes, its loss and its sets."""
     flat = list(lower(atentdsl.load(recipe)).flat())
     losses = {o.at: o.loss.kind for o in flat if getattr(o, "wants", "") == "density"}
@@ -208,16 +210,17 @@ def tested(recipe):
     }
 
 
-TESTED_DRAWN = set().union(*map(tested, DRAWN))
+ACCEPTED_DRAWN = set().union(*map(accepted, DRAWN))
 SETS = ["none", *(kind for kind in registry.kinds("projections") if registry.primitive("projections", kind).inside)]
 TESTED = [registry.kinds("couplings"), [True, False], ["cross_entropy", "kl_to_clean"], SETS]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("i", "j"), list(combinations(range(4), 2)))
-def test_every_two_branches_of_a_tested_move_are_drawn_together(i, j):
+def test_every_two_branches_of_an_accepted_move_are_drawn_together(i, j):
     unbounded = {("none", "none")} if (i, j) == (0, 3) else set()
-    for pair in set(product(TESTED[i], TESTED[j])) - {(move[i], move[j]) for move in TESTED_DRAWN} - unbounded:
-        assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in tested(recipe))), pair
+    for pair in set(product(TESTED[i], TESTED[j])) - {(move[i], move[j]) for move in ACCEPTED_DRAWN} - unbounded:
+        assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in accepted(recipe))), pair
 
 
 @given(recipes())

@@ -23,6 +23,7 @@ from atentdsl.plan.operations import (
     Keep,
     Load,
     Move,
+    Noise,
     Place,
     Project,
     PutAside,
@@ -36,7 +37,7 @@ from atentdsl.plan.operations import (
     X,
 )
 from atentdsl.plan.program import Plan
-from atentdsl.plan.values import Call, Scheduled
+from atentdsl.plan.values import Call, Scheduled, Smoothed
 
 
 def train(*operations):
@@ -116,6 +117,9 @@ HALVES = (Fraction(1, 2), Fraction(1, 2))
 RESTART = (clear("candidates"), START, hold("candidates"), LOSSES, Worst("data"))
 INSIDE = (ANCHOR_V, of(AT_ITS_ANCHOR, sampler="v", anchor="v.anchor"), RESTORE_V)
 GOOD = {
+    "a smoothed network": train(
+        TAKE, Noise(0.1, 2), of(WEIGHTS, smoothed=Smoothed(2, "losses")), Noise(0.1, 2), WEIGHTS, UPDATE
+    ),
     "a step that is placed": train(PLACE, TAKE, WEIGHTS, UPDATE),
     "a point brought between bounds": train(
         TAKE, START, BOUNDS, of(BETWEEN, after="start"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE
@@ -249,7 +253,15 @@ GOOD = {
     ),
     "a start that is carried on": train(TAKE, START, HANDED, Carry("data", X), UPDATE),
 }  # fmt: skip
+SMOOTHED = of(WEIGHTS, smoothed=Smoothed(2, "losses"))
 BROKEN = {
+    "noise is drawn once at least": [train(TAKE, Noise(0.1, 0), WEIGHTS, UPDATE)],
+    "the smoothing's noise is drawn for the batch before the network is evaluated under it": [
+        train(TAKE, SMOOTHED, UPDATE),
+        train(TAKE, Noise(0.1, 3), SMOOTHED, UPDATE),
+        train(TAKE, Noise(0.1, 2), TAKE, SMOOTHED, UPDATE),
+        train(TAKE, Clean("eval", Smoothed(2, "losses")), WEIGHTS, UPDATE),
+    ],
     "bounds are there before a point is brought between them": [
         train(TAKE, START, GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),
         train(TAKE, START, of(BOUNDS, sampler="other"), GRADIENT, MOVE, BETWEEN, HANDED, UPDATE),

@@ -227,8 +227,8 @@ MUTANTS = {
     "the displacement grows the wrong way": ("weight * away[0,", "-weight * away[0,", ENTROPY),
     "the gain is forgotten": ("float(c) * self._number(gain)", "float(c)", ["Alg. 3"]),
     "the network never takes the weights": (
-        "self._load(self.points[name])\n            case Clean",
-        "pass\n            case Clean",
+        "self._load(self.points[name])\n            case Noise",
+        "pass\n            case Noise",
         [*ENTROPY, "AWP"],
     ),
     "the weights are not restored": (

@@ -159,7 +159,7 @@ def test_a_chain_that_accepts_or_rejects_is_not_smoothed(tmp_path):
     with pytest.raises(RecipeError) as caught:
         load(written(tmp_path, smoothed))
     (mistake,) = caught.value.diagnostics
-    assert (mistake.code, mistake.span.line, mistake.span.column) == ("inconsistent", 23, 2)
+    assert (mistake.code, mistake.span.line, mistake.span.column) == ("inconsistent", 24, 1)
     assert mistake.help == "drop `[smoothing]`, or take the kernel `langevin`"
     assert load(written(tmp_path, MALA))
     assert load(written(tmp_path, smoothed.replace('"mala"', '"langevin"')))
