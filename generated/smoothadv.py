@@ -1,7 +1,7 @@
 """smoothadv: one training step, as its recipe says.
 
 Compiled from smoothadv.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 8f597e4010409cf579d09b604b3be89931b0baebc346f1d63dc859232b81c308
+sha256 of the recipe's values: dad4b0232f7df0f304e1d84bb506865586cadfc234a7626e9f54d4c5ffae91ad
 Cost: 46 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 46, as usually written 66.
 Passes, at a tolerance of 0.002:
@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 
 from atentdsl.runtime import input_gradient, place, smoothing_noise, weight_gradient, weights_frozen
 
-NAME = "smoothadv"  # smoothadv.toml:11
+NAME = "smoothadv"  # smoothadv.toml:12
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
@@ -38,18 +38,18 @@ EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
-SELECT = "robust"  # smoothadv.toml:39
+SELECT = "robust"  # smoothadv.toml:43
 
-SIGMA = 0.12  # smoothadv.toml:32
-DRAWS = 2  # smoothadv.toml:33
-TURNS = 10  # smoothadv.toml:16
-STEP_SIZE_START = 0.014  # smoothadv.toml:21
-STEP_SIZE_END = 0.14  # smoothadv.toml:21
-STEP_SIZE_LENGTH = 9  # smoothadv.toml:21
-L2_BALL_RADIUS_START = 0.07  # smoothadv.toml:29
-L2_BALL_RADIUS_END = 0.7  # smoothadv.toml:29
-L2_BALL_RADIUS_LENGTH = 9  # smoothadv.toml:29
-LR_START = 0.1  # sgd.toml:17
+SIGMA = 0.12  # smoothadv.toml:33
+DRAWS = 2  # smoothadv.toml:34
+TURNS = 10  # smoothadv.toml:17
+STEP_SIZE_START = 0.014  # smoothadv.toml:22
+STEP_SIZE_END = 0.14  # smoothadv.toml:22
+STEP_SIZE_LENGTH = 9  # smoothadv.toml:22
+L2_BALL_RADIUS_START = 0.07  # smoothadv.toml:30
+L2_BALL_RADIUS_END = 0.7  # smoothadv.toml:30
+L2_BALL_RADIUS_LENGTH = 9  # smoothadv.toml:30
+LR_START = 0.05  # smoothadv.toml:40
 LR_END = 0.0  # default
 LR_LENGTH = 30  # default
 MOMENTUM = 0.9  # sgd.toml:18
@@ -135,7 +135,7 @@ def train_step(model, optimizer, batches, rng, state):
     # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    # the smoothing's noise                          smoothadv.toml:31 [smoothing]
+    # the smoothing's noise                          smoothadv.toml:32 [smoothing]
     noise = smoothing_noise(rng, "smoothing.noise", x, SIGMA, DRAWS)
     # start: zero                                    default [sampler.start]                        Alg. 4, line 4
     z = x
@@ -144,17 +144,17 @@ def train_step(model, optimizer, batches, rng, state):
         for _ in range(TURNS):
             # the loss's gradient in the point       default [sampler.target]                       Alg. 4, line 6
             g = input_gradient(model, z, y, cross_entropy, rng, mode="eval", noise=noise, average="probabilities")
-            # move: gradient                         smoothadv.toml:19 [sampler.kernel]             Alg. 4, line 7
+            # move: gradient                         smoothadv.toml:20 [sampler.kernel]             Alg. 4, line 7
             drift = unit_l2(g)
             z = gradient_step(z, drift, linear(rng.epoch, STEP_SIZE_START, STEP_SIZE_END, STEP_SIZE_LENGTH))
-            # project: box                           smoothadv.toml:24 [sampler.projection]         Alg. 4, line 8
+            # project: box                           smoothadv.toml:25 [sampler.projection]         Alg. 4, line 8
             z = box(z)
-            # project: l2_ball                       smoothadv.toml:27 [sampler.projection]         Alg. 4, line 8
+            # project: l2_ball                       smoothadv.toml:28 [sampler.projection]         Alg. 4, line 8
             z = l2_ball(z, x, linear(rng.epoch, L2_BALL_RADIUS_START, L2_BALL_RADIUS_END, L2_BALL_RADIUS_LENGTH))
     # the signal's gradient in the weights           default [sampler.averaging]                    Alg. 4, line 10
     signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n, noise=noise, average="losses")
 
-    # update                                         sgd.toml:14 [optimizer]                        Alg. 4, lines 11-12
+    # update                                         smoothadv.toml:39 [optimizer]                  Alg. 4, lines 11-12
     optimizer.step()
     return signal
 
