@@ -23,6 +23,7 @@ from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
     Carry,
+    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -33,6 +34,7 @@ from atentdsl.plan.operations import (
     Mode,
     Momentum,
     Move,
+    Noise,
     Operation,
     Project,
     PutAside,
@@ -63,7 +65,13 @@ def lower(recipe: Recipe, goal: Goal = "train") -> Plan:
         goal: `train` for an outer step; `draw` for the points and weights alone that its last sampler hands on, or the
             first one that hands on its displacement.
     """
-    return verify(Plan(goal, tuple(_Lowering(recipe, goal).operations)))
+    return verify(Plan(goal, tuple(_without_unread_noise(_Lowering(recipe, goal).operations))))
+
+
+def _without_unread_noise(operations: list[Operation]) -> list[Operation]:
+    """The operations; without the smoothing's noise where nothing is evaluated under it, as where a start is drawn."""
+    last = max((i for i, o in enumerate(operations) if isinstance(o, Evaluate | Clean)), default=-1)
+    return [o for i, o in enumerate(operations) if i < last or not isinstance(o, Noise)]
 
 
 @attrs.frozen
