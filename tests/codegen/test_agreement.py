@@ -62,7 +62,7 @@ def test_a_shipped_recipe_compiles_to_what_it_means(name, goal):
 
 
 @given(recipes(), st.sampled_from(GOALS), st.booleans(), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_a_drawn_recipe_compiles_to_what_it_means(recipe, goal, dropout, batch_norm):
     """With the passes that it switches on, and at its own tolerance."""
     model = network(dropout=0.4 if dropout else 0.0, batch_norm=batch_norm)
@@ -70,7 +70,7 @@ def test_a_drawn_recipe_compiles_to_what_it_means(recipe, goal, dropout, batch_n
 
 
 @given(recipes(), st.sampled_from(GOALS))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_each_pass_keeps_what_the_recipe_means_is_verified_and_done_at_once(recipe, goal):
     """Alone and after those before it, at tolerance 0, and in the end the compiled module against the literal plan. A
     plan of the same operations in order is the same execution, and is not made again.
@@ -115,7 +115,7 @@ def test_a_pass_that_is_switched_off_changes_nothing_and_is_said_to_be(step):
 
 
 @given(recipes())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradients(recipe):
     """At tolerance 0. Without batch norm: in eval mode a chain reads running statistics, which training's evaluations
     update on the way and drawing's do not. Without dropout where a second chain follows, or the objective evaluates the

@@ -136,6 +136,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTANTS)
 def test_another_chain_has_another_law(name):
     old, new = MUTANTS[name]
@@ -154,6 +155,7 @@ OUTSIDE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_another_support_has_another_law(name):
     old, new = OUTSIDE[name]
