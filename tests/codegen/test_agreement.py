@@ -62,7 +62,7 @@ def test_a_shipped_recipe_compiles_to_what_it_means(name, goal):
 
 
 @given(recipes(), st.sampled_from(GOALS), st.booleans(), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_a_drawn_recipe_compiles_to_what_it_means(recipe, goal, dropout, batch_norm):
     """With the passes that it switches on, and at its own tolerance."""
     model = network(dropout=0.4 if dropout else 0.0, batch_norm=batch_norm)
@@ -70,7 +70,7 @@ def test_a_drawn_recipe_compiles_to_what_it_means(recipe, goal, dropout, batch_n
 
 
 @given(recipes(), st.sampled_from(GOALS))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_each_pass_keeps_what_the_recipe_means_is_verified_and_done_at_once(recipe, goal):
     """Alone and after those before it, at tolerance 0, and in the end the compiled module against the literal plan. A
     plan of the same operations in order is the same execution, and is not made again.

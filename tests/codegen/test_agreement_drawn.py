@@ -224,7 +224,7 @@ def test_every_two_branches_of_an_accepted_move_are_drawn_together(i, j):
 
 
 @given(recipes())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_what_is_drawn_is_a_recipe(recipe):
     assert atentdsl.load(recipe).name == recipe["recipe"]["name"]
 

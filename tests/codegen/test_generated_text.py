@@ -69,7 +69,7 @@ def imported(tree):
 
 
 @given(recipes(), st.sampled_from(GOALS))
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_a_module_imports_torch_and_the_runtime_and_importing_it_runs_nothing(recipe, goal):
     text = generate(atentdsl.load(recipe), goal).text
     tree = ast.parse(text)
@@ -240,7 +240,7 @@ def test_the_name_of_a_file_that_is_extended_is_no_code(name, tmp_path):
 
 
 @given(st.text(min_size=1, max_size=30))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_recipes_name_is_a_literal_or_refused(name):
     base = {**as_dict("sgd"), "schema": 1}
     named = {**base, "recipe": {"name": name}}

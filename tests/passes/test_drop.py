@@ -38,7 +38,7 @@ def kept(plan):
 
 
 @given(coefficients, tolerances)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_as_many_as_the_tolerance_allows_and_no_more(cs, tolerance):
     """By counting through every number of points that could go, the lightest first."""
     made = drop_negligible.apply(plan_of(cs), at(tolerance))
@@ -157,7 +157,7 @@ def difference(one, other):
 
 
 @given(recipes(), tolerances)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_the_signals_gradient_changes_by_no_more_than_is_promised(recipe, tolerance):
     """By tolerance * (sum of c) * (the largest norm of a dropped point's gradient), of data alone, with cross entropy.
 

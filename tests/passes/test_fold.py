@@ -32,7 +32,7 @@ def numbers(width):
 
 @pytest.mark.parametrize("width", [32, 64])
 @given(data=st.data())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_one_clamp_is_both_for_every_point_anchor_and_radius(width, data):
     """In the box or outside of it; the zeros' signs too."""
     z, x = (torch.from_numpy(data.draw(numbers(width))) for _ in range(2))
@@ -122,7 +122,7 @@ def test_a_radius_that_changes_from_epoch_to_epoch_is_folded():
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_bit_is_kept(recipe, goal):
     literal = lower(atentdsl.load(recipe), goal)
     made = verify(fold_projections.apply(literal, SETTINGS))

@@ -33,7 +33,7 @@ def asks_for_the_input(operation):
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_regions_hold_the_moves_and_nothing_else_moves_into_them(recipe, goal):
     literal = lower(atentdsl.load(recipe), goal)
     frozen = verify(freeze_weights.apply(literal, SETTINGS))

@@ -65,7 +65,7 @@ def test_an_earlier_evaluation_in_eval_mode_reads_nothing_that_comes_after():
 
 
 @given(recipes())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_points_and_gradients_keep_every_bit(recipe):
     """With dropout; of batch norm all but the running statistics."""
     literal = lower(atentdsl.load(recipe))
@@ -121,7 +121,7 @@ def test_running_statistics_are_updated_once_a_point(K):  # noqa: N803
 
 
 @given(recipes())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_what_is_left_apart_has_a_reason(recipe):
     """No two evaluations that could be one stand side by side afterwards."""
     literal = lower(atentdsl.load(recipe))

@@ -132,7 +132,7 @@ def rolled(*operations):
 
 
 @given(nested)
-@settings(max_examples=600)
+@settings(max_examples=300)
 # A number of the loop around beside one that stays: not two of a kind.
 @example((GRADIENT, moved(0), GRADIENT, moved(3), BOX, GRADIENT, moved(1), GRADIENT, moved(3), BOX))
 @example((GRADIENT, handed(1), GRADIENT, handed(3), BOX, GRADIENT, handed(2), GRADIENT, handed(3), BOX))
@@ -151,7 +151,7 @@ def test_any_operations_unroll_to_themselves(operations):
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_a_recipe_unrolls_to_its_literal_plan_and_turns_are_whole_moves(recipe, goal, frozen):
     literal = lower(atentdsl.load(recipe), goal)
     plan = freeze_weights.apply(literal, SETTINGS) if frozen else literal

@@ -194,7 +194,7 @@ def by_kind(plan):
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_the_units_are_the_products_that_run(recipe, goal):
     checked = atentdsl.load(recipe)
     literal = lower(checked, goal)

@@ -196,7 +196,7 @@ def interpreted(c):
 
 
 @given(chains())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_step_is_the_one_written_by_hand(c):
     handed, gradient, signal, closest = chain_by_hand(c)
     assume(closest > 1e-9)  # nearer to zero, rounding decides a sign or a direction
@@ -211,7 +211,7 @@ def test_a_step_is_the_one_written_by_hand(c):
 
 
 @given(chains(), st.sampled_from(["sign", "l2"]))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_under_sign_or_l2_of_the_loss_the_batch_mean_changes_no_move(c, drift):
     c = {**c, "drift": drift, "covers": "loss"}
     each = interpreted({**c, "reduction": "per_example"})

@@ -152,7 +152,7 @@ def walked(chain):
 
 
 @given(chains())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_every_point_is_the_one_that_numpy_comes_to(chain):
     """Where no decision hangs on rounding: examples that are taken and such as stay, side by side."""
     wanted, margin = walked(chain)

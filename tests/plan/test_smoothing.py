@@ -149,7 +149,7 @@ ONE = {"moves": 2, "draws": 3, "sigma": 0.5, "redraw": "batch", "target": "proba
 
 
 @given(cases)
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_the_interpreted_step_is_the_one_written_by_hand(c):
     assert agrees(c, interpreted)
 

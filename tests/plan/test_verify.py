@@ -94,7 +94,7 @@ def test_every_rule_is_tried():
 
 
 @given(recipes(), st.sampled_from(["train", "draw"]))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_recipe_keeps_the_rules_at_every_stage(recipe, goal):
     for stage in stages(lower(atentdsl.load(recipe), goal), SETTINGS):
         assert verify(stage.plan) is stage.plan
@@ -177,7 +177,7 @@ def _loads_last(operations, sampler):
 
 
 @given(recipes(), st.data())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_a_lowered_plan_that_loses_or_doubles_what_it_needs_is_refused(recipe, data):
     operations = lower(atentdsl.load(recipe)).operations
     i, times = data.draw(st.sampled_from(list(needed(operations))))

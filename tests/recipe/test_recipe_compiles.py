@@ -66,7 +66,7 @@ def step(recipe: Any) -> None:
 
 
 @given(extreme())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_what_validates_compiles_and_runs(recipe):
     try:
         checked = load(recipe)

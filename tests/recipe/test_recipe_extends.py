@@ -69,7 +69,7 @@ def values_or_codes(load_: Any) -> Any:
 
 
 @given(recipes(), recipes(), recipes())
-@settings(max_examples=70)
+@settings(max_examples=35)
 def test_laying_over_is_the_rule_applied_by_hand(far, near, over):
     for name, recipe, base in [("far", far, None), ("near", near, "far.toml"), ("over", over, "near.toml")]:
         written = copied(recipe)

@@ -54,7 +54,7 @@ def check(error: RecipeError) -> None:
 
 
 @given(texts())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_mutated_recipe_loads_or_is_explained(tmp_path_factory, text):
     file = tmp_path_factory.getbasetemp() / "mutated.toml"
     file.write_text(text, encoding="utf-8")
@@ -62,7 +62,7 @@ def test_a_mutated_recipe_loads_or_is_explained(tmp_path_factory, text):
 
 
 @given(mutated(), mutated(), mutated(most=1))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_mutated_recipes_laid_over_one_another_load_or_are_explained(tmp_path_factory, far, near, own):
     from atentdsl.recipe.toml_text import toml_text
 
@@ -76,7 +76,7 @@ def test_mutated_recipes_laid_over_one_another_load_or_are_explained(tmp_path_fa
 
 
 @given(overrides())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_overrides_load_or_are_explained(drawn):
     loads_or_explains(*drawn)
 
@@ -102,7 +102,7 @@ PYTHON = st.recursive(
 
 
 @given(mutated(most=1), st.sampled_from(["data", "model", "sampler", "optimizer", "é", ""]), PYTHON)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_dict_is_a_recipe_or_is_explained(recipe, key, value):
     loads_or_explains({**recipe, key: value})
 

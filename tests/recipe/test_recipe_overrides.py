@@ -30,7 +30,7 @@ def concise(*sets: str) -> list[str]:
 
 
 @given(st.sampled_from(VALID), st.sampled_from(VALID), st.data())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_an_override_is_the_value_written_there(recipe, other, data):
     """A scalar or array laid over by its path is the same as writing it into the recipe."""
     scalars = [p for p in places(recipe)[1:] if not isinstance(at(recipe, p), dict) and p[-1] != "extends"]

@@ -142,7 +142,7 @@ def holds(recipe) -> None:
 
 
 @given(recipes(), recipes(), st.integers(0, 3))
-@settings(max_examples=70)
+@settings(max_examples=35)
 def test_loaded_again_it_means_the_same(base, own, braces):
     base, own = copied(base), copied(own)
     own["recipe"]["extends"] = "base.toml"
@@ -157,7 +157,7 @@ def test_loaded_again_it_means_the_same(base, own, braces):
 
 
 @given(overrides())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_with_overrides_it_means_the_same(drawn):
     try:
         recipe = load(*drawn)
@@ -167,7 +167,7 @@ def test_with_overrides_it_means_the_same(drawn):
 
 
 @given(st.sampled_from(VALID), st.sampled_from(VALID), st.data())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_every_replaced_value_is_named(recipe, other, data):
     shared = [p for p in places(recipe)[1:] if p in set(places(other)) and not isinstance(at(recipe, p), dict | list)]
     path = data.draw(st.sampled_from(shared))

@@ -222,7 +222,7 @@ def whole(kind, folder):
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_gives_tensors(folder, kind, data):
     """Cut short, or with a byte changed: never an error of another kind, and never anything but tensors by name."""
@@ -240,7 +240,7 @@ def test_a_damaged_file_is_refused_or_gives_tensors(folder, kind, data):
     assert all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in read.items())
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"PK\3\4", b"\x80\2", b"\x80\4", b"\x20\0\0\0\0\0\0\0{"]))
 def test_any_other_file_is_refused(folder, data, beginning):
     path = folder / "other"

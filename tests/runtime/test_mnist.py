@@ -182,7 +182,7 @@ def test_a_file_cut_short_is_named_with_what_was_announced_and_both_hashes(tmp_p
     assert said.endswith(f"; it has sha256 {sha256(raw / name)}, expected {expected}")
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.sampled_from(NAMES), st.data())
 def test_one_flipped_bit_anywhere_is_found(tmp_path_factory, name, data):
     with published(written(tmp_path_factory.mktemp("root"), contents(3, 2))) as raw:

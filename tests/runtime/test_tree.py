@@ -104,14 +104,14 @@ def tensors_in(value):
     return [found for item in value for found in tensors_in(item)] if isinstance(value, list | tuple) else []
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(values)
 def test_what_is_packed_is_unpacked_bit_for_bit(value):
     document, stored = pack(value)
     alike(value, unpack(json.loads(json.dumps(document)), stored))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(values)
 def test_each_tensor_has_a_name_and_memory_of_its_own(value):
     _, stored = pack(value)
@@ -129,7 +129,7 @@ def test_a_snapshot_gives_back_what_it_was_given(tmp_path_factory, value):
     alike({"value": value}, snapshot.read(path))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(tensors())
 def test_a_later_change_in_place_does_not_reach_what_was_packed(tensor):
     tensor = tensor.clone(memory_format=torch.contiguous_format)  # what lies on itself cannot be changed in place
