@@ -19,6 +19,8 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.runtime import Streams
 
+pytestmark = pytest.mark.long
+
 CHAINS, MOVES = 20_000, 40
 A = np.array([2.4, -1.8])  # of length 3
 LENGTH = 3.0
