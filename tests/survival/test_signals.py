@@ -10,6 +10,9 @@ from survival.signalling import signalled
 
 from atentdsl.runtime import snapshot
 
+pytestmark = pytest.mark.long
+
+
 WORDS = [
     "run", "sgd", "--set", "model.name=mlp", "--set", "optimizer.epochs=3", "--set", "evaluate.attacks=['pgd-2']",
     "--device", "cpu",
@@ -26,8 +29,6 @@ def whole(tmp_path_factory):
     ("phase", "number"),
     [("in a step", signal.SIGINT), ("in validation", signal.SIGTERM), ("in evaluation", signal.SIGINT)],
 )
-
-pytestmark = pytest.mark.long
 def test_the_first_signal_stops_with_a_checkpoint_and_code_130(tmp_path, whole, phase, number):
     process, out, said, _ = signalled(tmp_path, phase, number, words=WORDS)
     assert process.returncode == 130, said
