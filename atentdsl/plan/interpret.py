@@ -11,8 +11,6 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import lazy_loader
-
 from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
@@ -46,9 +44,8 @@ from atentdsl.plan.smoothing import copies, mean_losses, mean_probabilities
 from atentdsl.plan.trace import Draws, Trace
 from atentdsl.plan.values import Call, Scheduled, Smoothed
 from atentdsl.primitives.kernel import accumulated, look_ahead
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

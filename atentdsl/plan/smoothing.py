@@ -15,13 +15,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-import lazy_loader
 
 from atentdsl.plan.calls import number
 from atentdsl.plan.operations import Evaluate, Noise, Operation, Take
 from atentdsl.plan.values import Origin, Smoothed
-
-torch = lazy_loader.load("torch")
+from atentdsl.primitives.lazy import torch
 
 
 class Smoothing:

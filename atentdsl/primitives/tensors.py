@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import lazy_loader
-
-torch = lazy_loader.load("torch")
+from atentdsl.primitives.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

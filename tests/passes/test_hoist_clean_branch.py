@@ -167,7 +167,7 @@ SEVERAL = {
     [
         ("every point", 'isinstance(operation, Evaluate) and operation.mode == "train"', "False"),
         ("train mode", 'isinstance(operation, Evaluate) and operation.mode == "train"', "False"),
-        ("moving weights", "Take | Load | Restore | PutAside\n", "Take | Restore\n"),
+        ("moving weights", "Take | Noise | Load | Restore | PutAside\n", "Take | Noise | Restore\n"),
         ("one chain", "Clean(evaluation.mode,", 'Clean("train",'),
         ("one chain", "i in first:", "False:"),
         ("MART's target in eval mode", "return operation if operation.loss.holds_clean else None", "return operation"),

@@ -22,6 +22,7 @@ from atentdsl.plan.operations import (
     Gather,
     Hold,
     Move,
+    Noise,
     Project,
     PutAside,
     Recall,
@@ -116,8 +117,10 @@ def loops(operations):
 
 
 def begins_a_turn(loop):
-    """With the gradient in the point, or with what a chain, a target, a shelf or a batch begins with."""
-    first = next(flatten(loop.body))
+    """With the gradient in the point and its noise, or with what a chain, a target, a shelf or a batch begins with."""
+    first, second = [*flatten(loop.body), None][:2]
+    if isinstance(first, Noise):
+        return isinstance(second, Evaluate) and second.wants == "input"
     if isinstance(first, Evaluate):
         return first.wants == "input"
     return isinstance(first, Propose | Start | Take | Clear | PutAside | Recall)

@@ -17,12 +17,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import lazy_loader
-
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.primitive import Part, Primitive
 from atentdsl.primitives.tensors import unit_l2
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor

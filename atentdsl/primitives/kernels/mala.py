@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import lazy_loader
 from pydantic import Field
 
 from atentdsl.primitives import registry
@@ -31,8 +30,6 @@ from atentdsl.primitives.kernel import Kernel
 from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.slots import PositiveOrSchedule
 from atentdsl.primitives.tensors import langevin_step
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import lazy_loader
 from pydantic import Field
 
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.primitive import Kinded, Primitive
 from atentdsl.primitives.slots import PositiveOrSchedule
 from atentdsl.primitives.tensors import cross_entropy, kl_divergence
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-import lazy_loader
 from pydantic import Field
 
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.outer import Outer
 from atentdsl.primitives.primitive import Positive, Primitive
 from atentdsl.primitives.slots import NonNegativeOrSchedule
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,14 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import lazy_loader
 from pydantic import Field
 
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.outer import Outer
 from atentdsl.primitives.primitive import Kinded, Primitive
 from atentdsl.primitives.slots import NonNegativeOrSchedule, ShareOrSchedule
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import lazy_loader
 from pydantic import Field
 
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.primitive import Kinded, Primitive
 from atentdsl.primitives.slots import NonNegativeOrSchedule
-
-torch = lazy_loader.load("torch")
 
 if TYPE_CHECKING:
     from torch import Tensor

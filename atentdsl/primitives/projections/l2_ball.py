@@ -42,7 +42,8 @@ def l2_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
 
 def in_l2_ball(z: Tensor, anchor: Tensor, radius: float) -> Tensor:
     """Whether each example lies within Euclidean distance radius of the anchor, `(batch,)`."""
-    return (z - anchor).flatten(1).norm(dim=1) <= radius
+    within: Tensor = (z - anchor).flatten(1).norm(dim=1) <= radius
+    return within
 
 
 PRIMITIVE = Primitive(Parameters, l2_ball, inside=in_l2_ball, cites=("madry2018pgd",))
