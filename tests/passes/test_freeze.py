@@ -14,7 +14,7 @@ from atentdsl.codegen import as_module, generate
 from atentdsl.passes import freeze_weights, optimised
 from atentdsl.plan import interpret, lower, units, verify
 from atentdsl.plan.metropolis import Accept, Propose
-from atentdsl.plan.operations import Evaluate, Frozen, Hold, Move, Project
+from atentdsl.plan.operations import Evaluate, Frozen, Hold, Move, Noise, Project
 from atentdsl.plan.program import flatten
 from atentdsl.recipe.tables import Compile
 from atentdsl.runtime import Streams, weights_frozen
@@ -41,16 +41,19 @@ def test_regions_hold_the_moves_and_nothing_else_moves_into_them(recipe, goal):
     assert units(frozen) == units(literal)
     inside = [o for region in frozen.operations if isinstance(region, Frozen) for o in flatten(region.body)]
     outside = [o for o in frozen.operations if not isinstance(o, Frozen)]
-    assert all(moves_data(o) or asks_for_the_input(o) or isinstance(o, Hold) for o in inside)
-    assert not any(moves_data(o) and not isinstance(o, Project) for o in outside)
+    assert all(moves_data(o) or asks_for_the_input(o) or isinstance(o, Hold | Noise) for o in inside)
+    # A proposal and a projection ask nothing of the network.
+    assert not any(moves_data(o) and not isinstance(o, Project | Propose) for o in outside)
     for region in (o.body for o in frozen.operations if isinstance(o, Frozen)):
-        pairs = itertools.pairwise(region)
+        pairs = list(itertools.pairwise(region))
         assert all(isinstance(before, Accept) for before, o in pairs if isinstance(o, Hold))
+        assert all(asks_for_the_input(o) for before, o in pairs if isinstance(before, Noise))
+        assert asks_for_the_input(next(o for o in region if not isinstance(o, Noise)))
+        assert not isinstance(region[-1], Noise)
     assert not any(asks_for_the_input(o) for o in outside)
     assert all(o.after == "start" for o in outside if isinstance(o, Project) and o.space == "data")
-    assert all(asks_for_the_input(region.body[0]) for region in frozen.operations if isinstance(region, Frozen))
-    neighbours = zip(frozen.operations, frozen.operations[1:], strict=False)
-    assert not any(isinstance(a, Frozen) and isinstance(b, Frozen) for a, b in neighbours)
+    neighbours = itertools.pairwise(frozen.operations)
+    assert not any(isinstance(a, Frozen | Noise) and isinstance(b, Frozen) for a, b in neighbours)
 
 
 @pytest.mark.parametrize("name", ["sgd", "entropy_sgd"])
