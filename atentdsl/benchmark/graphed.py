@@ -31,4 +31,9 @@ def graphed(work: Callable[[], None], device: torch.device) -> Callable[[], None
     graph: Any = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
         work()
-    return lambda: graph.replay()
+    kept = graph, work  # a graph reads its inputs where they were and does not hold them
+
+    def replay() -> None:
+        kept[0].replay()
+
+    return replay

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import time
+import weakref
 
 import attrs
 import pytest
 import torch
+from runtime.emulated_graphs import emulate
 
 from atentdsl.api.benchmarking import subject
 from atentdsl.benchmark import measured_step, step
@@ -146,7 +149,37 @@ def can_flush():
         return are_flushed()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are CUDA's, and there is no GPU")
+ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+
+
+@ON_A_GPU
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_is_measured_too(capsys, precision):
+    words = ["--set", "sampler.attack.moves=3", "--set", f"compile.precision={precision}", "--rounds", "2", "--json"]
+    assert run(["bench", "atent_linf", *words, "--device", "cuda"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["device"].partition(":")[0], found["precision"]) == ("cuda", precision)
+
+
+def test_what_is_captured_keeps_what_it_reads(monkeypatch):
+    """A graph holds addresses alone: freed, its inputs would be others' memory at the next replay."""
+    emulate(monkeypatch)
+
+    def made():
+        inputs = torch.ones(2)
+
+        def work():
+            inputs.add_(1)
+
+        return graphed(work, torch.device("cpu")), weakref.ref(work)
+
+    replay, work = made()
+    gc.collect()
+    assert work() is not None
+    replay()
+
+
+@ON_A_GPU
 def test_what_is_captured_computes_again_at_each_replay():
     device = torch.device("cuda")
     count = torch.zeros((), device=device)
