@@ -1,20 +1,21 @@
-"""Measuring several things against one another: in turns, in rotating order, medians over the rounds.
+"""Measuring several things against one another: in turns, in balanced order, medians over the rounds.
 
-What slows a machine down for a while slows all of them down, and none is always first or always last. Ratios are taken
-of medians of the same rounds.
+What slows a machine down for a while slows all of them down, none is always first or always last, and each comes after
+each other equally often: what one leaves in caches and in the allocator is met by all. Ratios are taken of medians of
+the same rounds.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import torch
 
-__all__ = ["WARM_UP", "Clock", "Timings", "clock_of", "in_turns", "timed"]
+__all__ = ["WARM_UP", "Clock", "Timings", "clock_of", "in_turns", "orders", "timed"]
 
 Clock = Callable[[], float]
 WARM_UP = {"cpu": 2, "cuda": 6}
@@ -83,7 +84,7 @@ def timed(step: Callable[[], Any], clock: Clock, before: Callable[[], Any] = lam
 
 
 def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = WARM_UP["cpu"]) -> Timings:
-    """Every contender once a round; each round begins with the one after the last round's first.
+    """Every contender once a round, in the orders that `orders` gives, one after another.
 
     Args:
         contenders: each does its work and returns the seconds that count.
@@ -99,12 +100,27 @@ def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int, warm_up
     """
     if rounds < 1:
         raise ValueError(f"at least one round is wanted, not {rounds}")
-    names = list(contenders)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    cycle = orders(list(contenders))
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(warm_up + rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+        for name in cycle[turn % len(cycle)]:
             took = contenders[name]()
             if turn >= warm_up:
                 seconds[name].append(took)
     return Timings(seconds)
+
+
+def orders(names: Sequence[str]) -> list[list[str]]:
+    """Orders in which each name has each place, and each other name just before it, equally often.
+
+    One zigzag over the names, moved on by one name at a time, and all of that backwards.
+
+    >>> ["".join(order) for order in orders("abcd")]
+    ['abdc', 'bcad', 'cdba', 'dacb', 'cdba', 'dacb', 'abdc', 'bcad']
+
+    Reference:
+        E. J. Williams, "Experimental designs balanced for the estimation of residual effects of treatments", 1949.
+    """
+    zigzag = [(place + 1) // 2 * (-1) ** (place + 1) for place in range(len(names))]
+    forward = [[names[(step + moved) % len(names)] for step in zigzag] for moved in range(len(names))]
+    return forward + [order[::-1] for order in forward]

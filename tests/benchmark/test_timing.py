@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atentdsl.benchmark.timing import Timings, in_turns, timed
+from atentdsl.benchmark import timing
+from atentdsl.benchmark.timing import Timings, in_turns, orders, timed
 from atentdsl.testing import edited
 
 
@@ -20,17 +23,29 @@ class Clock:
         return self.now
 
 
-@given(count=st.integers(1, 5), rounds=st.integers(1, 9), warm_up=st.integers(0, 3))
-def test_each_runs_once_a_round_and_is_first_in_turn(count, rounds, warm_up):
-    order = []
+def places_and_predecessors(cycle):
+    """How often each name has each place, and each other name just before it."""
+    places = Counter((name, place) for order in cycle for place, name in enumerate(order))
+    return places, Counter(pair for order in cycle for pair in itertools.pairwise(order))
+
+
+@given(count=st.integers(1, 9))
+def test_none_has_a_place_or_a_predecessor_more_often_than_another(count):
     names = [chr(97 + i) for i in range(count)]
-    in_turns({name: (lambda name=name: order.append(name) or 0.0) for name in names}, rounds, warm_up)
-    turns = [order[i : i + count] for i in range(0, len(order), count)]
-    assert len(turns) == warm_up + rounds
-    for number, turn in enumerate(turns):
-        assert sorted(turn) == names
-        assert turn[0] == names[number % count]
-        assert turn == names[names.index(turn[0]) :] + names[: names.index(turn[0])]
+    cycle = orders(names)
+    assert all(sorted(order) == names for order in cycle)
+    places, predecessors = places_and_predecessors(cycle)
+    assert places == dict.fromkeys(itertools.product(names, range(count)), 2)
+    assert predecessors == dict.fromkeys(itertools.permutations(names, 2), 2)
+
+
+@given(count=st.integers(1, 5), rounds=st.integers(1, 9), warm_up=st.integers(0, 3))
+def test_the_rounds_take_the_orders_one_after_another(count, rounds, warm_up):
+    ran = []
+    names = [chr(97 + i) for i in range(count)]
+    in_turns({name: (lambda name=name: ran.append(name) or 0.0) for name in names}, rounds, warm_up)
+    expected = itertools.islice(itertools.cycle(orders(names)), warm_up + rounds)
+    assert ran == [name for order in expected for name in order]
 
 
 @given(durations=st.lists(st.floats(1e-3, 1e3), min_size=4, max_size=9), before=st.floats(0, 100))
@@ -59,10 +74,21 @@ def test_no_rounds_are_refused():
         in_turns({"a": lambda: 0.0}, rounds=0)
 
 
-def test_an_order_that_does_not_rotate_is_noticed():
-    from atentdsl.benchmark import timing
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(step + moved)", "step"),
+        ("(place + 1) // 2 * (-1) ** (place + 1)", "place"),
+        ("forward + [order[::-1] for order in forward]", "forward + forward"),
+    ],
+)
+def test_orders_that_are_not_balanced_are_noticed(old, new):
+    places, predecessors = places_and_predecessors(edited(timing, old, new).orders("abcde"))
+    assert len(set(places.values())) > 1 or len(predecessors) < 20 or len(set(predecessors.values())) > 1
 
-    mutant = edited(timing, "turn % len(names)", "0")
-    order = []
-    mutant.in_turns({name: (lambda name=name: order.append(name) or 0.0) for name in "ab"}, 2, 0)
-    assert order == ["a", "b", "a", "b"], "and so the property above would fail"
+
+def test_each_turn_has_an_order_of_its_own():
+    ran = []
+    mutant = edited(timing, "turn % len(cycle)", "0")
+    mutant.in_turns({name: (lambda name=name: ran.append(name) or 0.0) for name in "ab"}, 2, 0)
+    assert ran == ["a", "b", "a", "b"], "and so the property above would fail"
