@@ -25,6 +25,10 @@ def reads_constants(operation):
     return isinstance(operation, Evaluate) and operation.loss.holds_clean and bool(operation.loss.clean)
 
 
+def draws(operation):
+    return 1 if operation.smoothed is None else operation.smoothed.draws
+
+
 def with_a_target_of_clean_logits(recipe):
     """The recipe, whose samplers of data all climb the divergence; the first one starts beside the clean inputs."""
     whole = copy.deepcopy(recipe)
@@ -44,7 +48,7 @@ def test_it_keeps_every_bit_and_leaves_out_forwards_alone(recipe, goal):
     hoisted = verify(hoist_clean_branch.apply(literal, SETTINGS))
     kept = [o for o in hoisted.operations if isinstance(o, Clean)]
     reading = [o for o in hoisted.operations if isinstance(o, Evaluate) and o.clean == "kept"]
-    assert units(literal) - units(hoisted) == len(reading) - len(kept)
+    assert units(literal) - units(hoisted) == sum(map(draws, reading)) - sum(map(draws, kept))
     assert len(reading) >= 2 * len(kept)
     assert all(o.mode != "train" for o in [*kept, *reading])
     assert sum(map(reads_constants, literal.operations)) == sum(map(reads_constants, hoisted.operations))
