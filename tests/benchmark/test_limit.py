@@ -177,7 +177,6 @@ def test_a_limit_with_a_pass_too_many_is_noticed():
     assert ratio_of_the_loop(plan, moves=3) < 0.98
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_nor_is_one_over_the_network_as_the_step_has_it(precision):
     """MNIST's network, against the limit as `measured_step` times it, flushed as it is."""

@@ -19,7 +19,6 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.runtime import Streams
 
-pytestmark = pytest.mark.long
 
 CHAINS, MOVES = 20_000, 40
 A = np.array([2.4, -1.8])  # of length 3
@@ -138,7 +137,6 @@ MUTANTS = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", MUTANTS)
 def test_another_chain_has_another_law(name):
     old, new = MUTANTS[name]
@@ -157,7 +155,6 @@ OUTSIDE = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_another_support_has_another_law(name):
     old, new = OUTSIDE[name]

@@ -10,7 +10,6 @@ from survival.signalling import signalled
 
 from atentdsl.runtime import snapshot
 
-pytestmark = pytest.mark.long
 
 
 WORDS = [
