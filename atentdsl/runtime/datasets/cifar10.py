@@ -55,7 +55,7 @@ INSTEAD = "`atentdsl run recipes/atent_linf.toml`, whose digits come with scikit
 
 
 def load(root: Path | None = None) -> Arrays:
-    """Load CIFAR-10 from below `root`, or where `atentdsl.runtime.roots` looks for data; into the cache it is downloaded.
+    """Load CIFAR-10 from below `root`, or where `roots` looks for data; into the cache it is downloaded.
 
     The published batches keep their order; copies are ordered by class, then by the file's name, which takes some
     seconds to read. One published batch is enough for copies to be left alone.
@@ -128,7 +128,7 @@ def _published(root: Path) -> Arrays:
 
     from atentdsl.runtime.data import Arrays  # loads torch, which `missing` and `damages` do without
 
-    # The hash says that these are the published files, so nothing that was slipped in is unpickled. Python 2 wrote them.
+    # By their hashes these are the published files, so nothing that was slipped in is unpickled. Python 2 wrote them.
     batches = {name: pickle.loads(_content(root, name), encoding="latin1") for name in FILES}
 
     def part(names: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,7 +177,7 @@ def _copies(folder: Path) -> Arrays:
 
 def _listed(folder: Path) -> dict[str, list[Path]]:
     """The copies of each split, by class and then by name, as many as there have to be."""
-    found = {}
+    found: dict[str, list[Path]] = {}
     for split, count in COUNTS.items():
         try:
             others = {path.name for path in (folder / split).iterdir() if path.is_dir()}.difference(LABELS)

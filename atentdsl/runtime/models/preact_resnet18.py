@@ -1,8 +1,8 @@
 """The pre-activation ResNet-18 for images of 32 x 32: what robust training on CIFAR-10 is usually compared on.
 
 Eight blocks of two 3 x 3 convolutions, two blocks each of 64, 128, 256 and 512 channels, behind one 3 x 3 convolution
-without pooling. Batch norm and ReLU come before each convolution, so that what a block adds to is never cut off; where
-a block changes size or width, its 1 x 1 shortcut takes the activated input too, as Rice, Wong and Kolter (2020) have it.
+without pooling. Batch norm and ReLU come before each convolution, so that what a block adds to is never cut off. Where
+a block changes size or width, its 1 x 1 shortcut takes the activated input too: so do Rice, Wong and Kolter (2020).
 
 K. He, X. Zhang, S. Ren, J. Sun, "Identity Mappings in Deep Residual Networks", 2016.
 """
