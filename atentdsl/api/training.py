@@ -95,7 +95,7 @@ def train(
             command=command,
         )
         made["model"] = checked.model.name if model is None else subjects.GIVEN
-        made["data"] = checked.data.name if data is None else subjects.GIVEN
+        made["data"] = subjects.GIVEN if data is not None else work.training.name or checked.data.name
         made["max_steps"] = max_steps
         made["tolerance"] = checked.compile.tolerance
         made |= {} if model is not None else subjects.origin(checked)

@@ -140,7 +140,8 @@ def _reached(run: Summary) -> str:
         return ""
     shares = {"clean": run.evaluation["clean_accuracy"]}
     shares |= {name: attack["robust_accuracy"] for name, attack in run.evaluation["attacks"].items()}
-    return ", ".join(f"{name} {share:.1%}".replace("%", " %") for name, share in shares.items())
+    of = f" of {run.evaluation['data']}" if "data" in run.evaluation else ""
+    return ", ".join(f"{name} {share:.1%}".replace("%", " %") for name, share in shares.items()) + of
 
 
 def _bytes(number: int) -> str:

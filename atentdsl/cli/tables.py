@@ -18,8 +18,9 @@ def evaluation_table(name: str, evaluation: dict[str, Any]) -> str:
     clean     100.0 %
     pgd-20     50.0 %  linf radius 0.1, 20 steps of 0.0125, 1 restart
     """
+    of = f" of {evaluation['data']}" if "data" in evaluation else ""
     lines = [
-        f"{name}, {evaluation['n']} {evaluation['split']} images",
+        f"{name}, {evaluation['n']} {evaluation['split']} images{of}",
         f"clean     {_share(evaluation['clean_accuracy'])}",
     ]
     for attack, found in evaluation["attacks"].items():

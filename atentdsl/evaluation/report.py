@@ -25,11 +25,13 @@ def evaluation(
     """Clean and robust accuracy, as fractions, each attack with its whole setting.
 
     `batch` and `between` are as for `accuracy`; `trained` says how the network was trained: the precision of the
-    passes, and the compiler's tolerance; None where it is not known. The accuracies are measured in the network's own
+    passes, and the compiler's tolerance; None where it is not known. Images with a name of their own bring it in as
+    `data`. The accuracies are measured in the network's own
     number format.
     """
     measured = accuracy(model, images, [attack.withstands for attack in attacks], seed, batch, between)
     return {
+        **({} if images.name is None else {"data": images.name}),
         "split": split,
         "n": measured.n,
         "seed": seed,

@@ -35,6 +35,7 @@ __all__ = [
 class Images:
     """Labelled images on one device: `x` (n, *input), uint8 or floats in [0, 1]; `y` (n,) int64 in [0, classes).
 
+    `name` is what a figure measured on them has to be said to be of, None where that is their data set's name.
     `eq` is left out: comparing tensors has no one truth value. Compare `digest()`.
 
     Raises:
@@ -50,6 +51,7 @@ class Images:
     x: torch.Tensor
     y: torch.Tensor
     classes: int
+    name: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.x.dtype != torch.uint8 and not self.x.is_floating_point():
@@ -81,7 +83,7 @@ class Images:
 
     def to(self, device: torch.device | str) -> Images:
         """Return the same images on `device`."""
-        return Images(self.x.to(device), self.y.to(device), self.classes)
+        return attrs.evolve(self, x=self.x.to(device), y=self.y.to(device))
 
     def take(
         self, index: torch.Tensor | slice, dtype: torch.dtype = torch.float32
@@ -100,21 +102,25 @@ class Images:
 
 @attrs.frozen(eq=False)
 class Arrays:
-    """A data set as it is published: `train_x`, `test_x` (n, c, h, w) uint8, `train_y`, `test_y` (n,) int64."""
+    """A data set as it is published: `train_x`, `test_x` (n, c, h, w) uint8, `train_y`, `test_y` (n,) int64.
+
+    `name` is as for `Images`: of a data set that is not as it was published.
+    """
 
     train_x: torch.Tensor
     train_y: torch.Tensor
     test_x: torch.Tensor
     test_y: torch.Tensor
     classes: int
+    name: str | None = None
 
     def training(self) -> Images:
         """Return the training images, from which `hold_out` takes the validation images."""
-        return Images(self.train_x, self.train_y, self.classes)
+        return Images(self.train_x, self.train_y, self.classes, self.name)
 
     def test(self) -> Images:
         """Return the test images: for reports, never for selecting a model."""
-        return Images(self.test_x, self.test_y, self.classes)
+        return Images(self.test_x, self.test_y, self.classes, self.name)
 
 
 def from_dataset(dataset: Dataset[Any], classes: int | None = None) -> Images:
@@ -234,8 +240,8 @@ def hold_out(images: Images, fraction: float, seed: int = 0) -> tuple[Images, Im
         held[of_class[order[:count]]] = True
     kept, taken = (torch.nonzero(part).flatten().to(images.device) for part in (~held, held))
     return (
-        Images(images.x[kept], images.y[kept], images.classes),
-        Images(images.x[taken], images.y[taken], images.classes),
+        attrs.evolve(images, x=images.x[kept], y=images.y[kept]),
+        attrs.evolve(images, x=images.x[taken], y=images.y[taken]),
     )
 
 

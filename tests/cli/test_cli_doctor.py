@@ -69,6 +69,7 @@ def test_the_text_says_the_same_in_columns(said, text):
     assert rows["float32"] == "always"
     assert rows["digits"] == facts["data"]["sets"]["digits"]
     assert rows["mnist"] == facts["data"]["sets"]["mnist"]
+    assert rows["cifar10"] == facts["data"]["sets"]["cifar10"]
     assert rows["root"] == "mine (the folder given), which is not there"
     assert rows["folder"] == "deep/er"
     findings = said[1]["findings"]

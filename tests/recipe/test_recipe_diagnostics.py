@@ -187,9 +187,9 @@ ONE = {
         f"did you mean `sign`?  {accepted('drifts')}",
     ),
     "a data set unknown": (
-        [('"digits"', '"cifar"')],
-        ("unknown-value", 6, 8, 7, 'unknown `name` in `[data]`: `"cifar"`', ""),
-        "accepted: digits",
+        [('"digits"', '"svhn"')],
+        ("unknown-value", 6, 8, 6, 'unknown `name` in `[data]`: `"svhn"`', ""),
+        "accepted: cifar10, digits, mnist",
     ),
     "a name like a path": (
         [('"mine"', '"../mine"')],

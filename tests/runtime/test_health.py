@@ -21,7 +21,7 @@ import torch
 import torchvision
 
 from atentdsl.runtime import datasets, health, machine, roots
-from atentdsl.runtime.datasets import mnist
+from atentdsl.runtime.datasets import cifar10, mnist
 from atentdsl.runtime.errors import DataMissing
 from atentdsl.runtime.health import allowance, data, folders, libraries
 
@@ -456,7 +456,7 @@ def test_an_undamaged_root_is_fine(files):
     assert findings == ()
     assert (facts.root, facts.source, facts.exists) == (str(files), "the folder given", True)
     assert facts.free > 0
-    assert facts.sets == {"digits": "undamaged", "mnist": "undamaged"}
+    assert facts.sets == {"digits": "undamaged", "cifar10": "not there", "mnist": "undamaged"}
 
 
 def test_damaged_and_missing_files_are_named_with_their_hashes(files):
@@ -470,6 +470,26 @@ def test_damaged_and_missing_files_are_named_with_their_hashes(files):
     assert damaged.mend == "put an undamaged copy in its place"
     assert missing.wrong == f"MNIST in {files} is not whole: {names[3]} is not there"
     assert facts.sets["mnist"] == "1 of 4 files not there, 1 of 4 files damaged"
+
+
+def test_published_batches_and_copies_of_cifar10_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "COUNTS", {"train": 1, "test": 1})
+    for split in cifar10.COUNTS:
+        for label in cifar10.LABELS:
+            (tmp_path / cifar10.COPIES / split / label).mkdir(parents=True)
+            (tmp_path / cifar10.COPIES / split / label / "0000.jpg").write_bytes(b"not opened")
+    facts, findings = data.data(tmp_path, True)
+    assert (facts.sets["cifar10"], findings) == ("JPEG copies, all there", ())
+    (tmp_path / cifar10.COPIES / "test/dog/0000.jpg").unlink()
+    facts, (finding,) = data.data(tmp_path, True)
+    assert facts.sets["cifar10"] == "JPEG copies, damaged"
+    assert finding.wrong.endswith("test/dog holds 0 .jpg files, not 1")
+    (tmp_path / cifar10.FOLDER).mkdir()
+    (tmp_path / cifar10.FILES[0]).write_bytes(b"another")
+    facts, (damaged, missing) = data.data(tmp_path, True)
+    assert facts.sets["cifar10"] == "5 of 6 files not there, 1 of 6 files damaged"
+    assert damaged.wrong.endswith(f"expected {cifar10.MD5[cifar10.FILES[0]]}")
+    assert missing.wrong == f"CIFAR-10 in {tmp_path} is not whole: {', '.join(cifar10.FILES[1:])} are not there"
 
 
 def test_a_root_that_is_not_there_is_found_by_its_source(tmp_path, monkeypatch):

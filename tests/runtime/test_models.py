@@ -1,5 +1,6 @@
 import inspect
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atentdsl.runtime import models
+from atentdsl.runtime.models import preact_resnet18
 from atentdsl.runtime.normalise import Normalise
 
 FINITE = st.floats(-2, 2, width=32)
@@ -118,6 +120,7 @@ def test_a_network_is_made_on_the_cpu_whatever_the_default_device():
         ("small_cnn", [(1, 3, 8), (1, 8, 3), (64,)]),
         ("lenet5", [(1, 3, 28), (1, 28, 3), (784,)]),
         ("cnn7", [(1, 15, 28), (1, 28, 15), (1, 8, 8), (784,)]),
+        ("preact_resnet18", [(3, 7, 32), (3, 32, 7), (3072,)]),
     ],
 )
 def test_a_network_refuses_what_it_cannot_pool(name, shapes):
@@ -201,6 +204,85 @@ def test_cnn7_drops_in_train_mode_alone():
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
+
+
+# preact_resnet18
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return models.build("preact_resnet18", (3, 32, 32), 10, [0.5] * 3, [0.25] * 3, seed=0)
+
+
+def block(inputs, outputs):
+    """Two 3 x 3 convolutions, batch norms of two numbers a channel, a 1 x 1 shortcut where the width changes."""
+    convolutions = 9 * inputs * outputs + 9 * outputs * outputs
+    return 2 * inputs + 2 * outputs + convolutions + (inputs * outputs if inputs != outputs else 0)
+
+
+def test_the_resnet_has_the_published_number_of_parameters(resnet):
+    """By hand: 1,728 in the stem, 147,968 + 525,184 + 2,098,944 + 8,392,192 in blocks, 1,024 and 5,130 behind them."""
+    pairs = [(64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
+    blocks = [part for part in resnet.modules() if isinstance(part, preact_resnet18.Block)]
+    found = [sum(p.numel() for p in part.parameters()) for part in blocks]
+    assert found == [block(*pair) for pair in pairs]
+    assert [sum(found[i : i + 2]) for i in range(0, 8, 2)] == [147_968, 525_184, 2_098_944, 8_392_192]
+    assert sum(p.numel() for p in resnet.parameters()) == 1_728 + sum(found) + 1_024 + 5_130 == 11_172_170
+
+
+def test_the_resnet_halves_the_image_three_times_and_never_before_its_blocks(resnet):
+    shapes = []
+    network = resnet[1]
+    with torch.no_grad():
+        x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+        for part in network:
+            x = part(x)
+            shapes.append(tuple(x.shape[1:]))
+    blocks = [(width, side, side) for width, side in ((64, 32), (128, 16), (256, 8), (512, 4)) for _ in range(2)]
+    assert shapes == [(64, 32, 32), *blocks, (512, 4, 4), (512, 4, 4), (512, 1, 1), (512,), (10,)]
+    strides = [part.stride[0] for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
+    # Of each block the shortcut comes last, where it has one.
+    assert strides == [1, *(1, 1), *(1, 1), *(2, 1, 2), *(1, 1), *(2, 1, 2), *(1, 1), *(2, 1, 2), *(1, 1)]
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 6, 2), (4, 6, 1), (4, 4, 2)])
+def test_a_block_adds_its_convolutions_to_its_shortcut(inputs, outputs, stride):
+    """He et al., 2016, Fig. 1(b), written once more by functions; what a block adds to is cut off by no ReLU."""
+    made = preact_resnet18.Block(inputs, outputs, stride).double()
+    for norm in (made.norm1, made.norm2):
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    x = torch.randn(3, inputs, 6, 5, dtype=torch.float64)
+
+    def activated(x, norm):
+        mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, unbiased=False)
+        scaled = (x - mean) / (variance + norm.eps).sqrt() * norm.weight[:, None, None] + norm.bias[:, None, None]
+        return scaled.clamp(min=0)
+
+    first = activated(x, made.norm1)
+    middle = torch.nn.functional.conv2d(first, made.conv1.weight, stride=stride, padding=1)
+    last = torch.nn.functional.conv2d(activated(middle, made.norm2), made.conv2.weight, padding=1)
+    kept = x
+    if inputs != outputs or stride != 1:
+        kept = torch.einsum("oi,bihw->bohw", made.shortcut.weight[:, :, 0, 0], first)[..., ::stride, ::stride]
+    torch.testing.assert_close(made(x), last + kept)
+    assert bool((made(x) < 0).any())
+
+
+@settings(max_examples=5)
+@given(st.tuples(st.integers(1, 3), st.integers(8, 20), st.integers(8, 20)), st.integers(2, 12), st.integers(0, 2**40))
+def test_the_resnet_takes_every_image_from_8_x_8(shape, classes, seed):
+    moments = [0.5] * shape[0], [0.25] * shape[0]
+    with mock.patch.object(preact_resnet18, "WIDTHS", (4, 8, 16, 32)):
+        model, again, other = (
+            models.build("preact_resnet18", shape, classes, *moments, seed=number) for number in (seed, seed, seed + 1)
+        )
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(1))
+    assert model(x).shape == (3, classes)
+    model.eval()
+    torch.testing.assert_close(model(x[:1]), model(x)[:1])
 
 
 def test_moments_must_be_those_of_the_channels():
