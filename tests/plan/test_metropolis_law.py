@@ -19,7 +19,6 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.runtime import Streams
 
-
 CHAINS, MOVES = 20_000, 40
 A = np.array([2.4, -1.8])  # of length 3
 LENGTH = 3.0

@@ -10,8 +10,6 @@ from survival.signalling import signalled
 
 from atentdsl.runtime import snapshot
 
-
-
 WORDS = [
     "run", "sgd", "--set", "model.name=mlp", "--set", "optimizer.epochs=3", "--set", "evaluate.attacks=['pgd-2']",
     "--device", "cpu",

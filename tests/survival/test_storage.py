@@ -15,7 +15,6 @@ from survival.mounts import small
 from atentdsl.cli import run
 from atentdsl.runtime import checkpoint, directory, lock
 
-
 WORDS = [
     "run", "sgd", "--set", "model.name=mlp", "--set", "optimizer.epochs=2", "--set", "evaluate.attacks=['pgd-2']",
     "--max-steps", "30", "--checkpoint-steps", "6", "--device", "cpu",
