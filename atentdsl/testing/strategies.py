@@ -106,12 +106,16 @@ def _recipes(draw: st.DrawFn) -> Table:
     }
     if samplers:
         whole["sampler"] = _composed(samplers, whole)
+    else:
+        whole["optimizer"].pop("restore", None)
     if draw(_often):
         whole["objective"] = draw(_slot(OBJECTIVE))
         if all(sampler.get("space") == "weights" for sampler in samplers):
             whole["objective"] = _of_labels_alone(whole["objective"])
     if not draw(_often) and not any(sampler.get("kernel", {}).get("kind") == "mala" for sampler in samplers):
         whole["smoothing"] = draw(_table(Smoothing, draws=st.integers(1, 3)))
+    if not whole["compile"].get("place", True) and whole["compile"].get("precision") == "bfloat16":
+        whole["compile"]["precision"] = "float32"
     clocked: Table = _without_moves(whole)
     return clocked
 
@@ -148,6 +152,8 @@ def _composed(samplers: list[Table], whole: Table) -> list[Table]:
             sampler["target"].pop("loss")  # the weights have no gradient at the clean inputs themselves
         elif of_data == [sampler] and sampler.get("start", {}).get("kind", "zero") in {"zero", "carry"}:
             sampler["start"] = {"kind": "gaussian", "sd": 0.1}  # nor has the point
+            if sampler.get("kernel", {}).get("kind") == "mala" and sampler.get("projection"):
+                sampler["start"]["projected"] = True
     of_weights = [sampler for sampler in samplers if sampler.get("space") == "weights"]
     for i, sampler in enumerate(samplers):
         after_data = any(before.get("space", "data") == "data" for before in samplers[:i])
@@ -202,14 +208,14 @@ def _chain(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
         if kernel.get("drift") == "layer":
             kernel["drift"] = "l2"
     if sampler.get("kernel", {}).get("kind") == "mala":
-        _tested(sampler, draw(st.booleans()))
+        _tested(sampler, draw(st.sampled_from([None, "l2", "linf"])))
     if averaging.get("of") != "displacement":
         averaging.pop("gain", None)
     return sampler
 
 
-def _tested(sampler: Table, pulled: bool) -> None:
-    """What a Metropolis test asks of a chain: of weights, it is not asked for one."""
+def _tested(sampler: Table, pull: str | None) -> None:
+    """What a Metropolis test asks of a chain, which may be pulled beside; of weights, it is not asked for one."""
     kernel, target = sampler["kernel"], sampler.setdefault("target", {})
     if sampler.get("space") == "weights":
         kernel["kind"] = "langevin"
@@ -228,8 +234,8 @@ def _tested(sampler: Table, pulled: bool) -> None:
         sampler["start"]["projected"] = True
     coupling = target.get("coupling", {})
     coupling.pop("per", None)
-    if not sets and not coupling.get("gamma"):
-        target["coupling"] = {"kind": "l2" if pulled else "linf", "gamma": 0.75}
+    if not coupling.get("gamma") and (pull or not sets):
+        target["coupling"] = {"kind": pull or "l2", "gamma": 0.75}
 
 
 @st.composite

@@ -41,15 +41,19 @@ def keeping_graphs(measured):
 
 
 peak_of_step(measured(1))  # what is loaded once
-for one in (measured(5), measured(80), keeping_graphs(measured(5))):
-    weighted = sum(isinstance(o, Evaluate) and o.asks_weights for o in one.compiled.plan.flat())
-    print(weighted, peak_of_step(one, 1))
+few, many, kept = measured(5), measured(80), keeping_graphs(measured(5))
+for group in ([few, many, kept], [few, many], [few]):
+    for one in group:
+        weighted = sum(isinstance(o, Evaluate) and o.asks_weights for o in one.compiled.plan.flat())
+        print(weighted, int(one is kept), peak_of_step(one, 1))
 """
 
 
 def peaks():
-    """With 5 moves and with 80, then with 5 of a step that keeps its points' graphs: how many points have a gradient in
-    the weights, and the bytes."""
+    """Bytes by the number of points that have a gradient in the weights, and by whether their graphs are kept.
+
+    The least of what was found for each: whatever else goes on in a process only adds to it.
+    """
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
         capture_output=True,
@@ -58,7 +62,11 @@ def peaks():
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    return [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    found = {}
+    for line in done.stdout.splitlines():
+        points, kept, size = map(int, line.split())
+        found.setdefault((points, bool(kept)), []).append(size)
+    return {what: min(sizes) for what, sizes in found.items()}
 
 
 def test_what_is_held_is_measured():
@@ -76,7 +84,7 @@ def test_what_was_given_back_counts_too():
 
 
 def test_the_step_s_memory_does_not_grow_with_the_points_it_averages():
-    (one, few), (other, many), (_, kept) = peaks()
-    assert (one, other) == (5, 80), "each move's point is evaluated for the weights"
-    assert many == pytest.approx(few, rel=0.05)
-    assert kept > 1.5 * few, "a step that keeps its points' graphs is noticed"
+    found = peaks()
+    assert set(found) == {(5, False), (80, False), (5, True)}, "each move's point is evaluated for the weights"
+    assert found[80, False] == pytest.approx(found[5, False], rel=0.05)
+    assert found[5, True] > 1.5 * found[5, False], "a step that keeps its points' graphs is noticed"
