@@ -12,22 +12,17 @@ as 38 to 55.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["means", "peak", "sets_back"]
+from atentdsl.runtime import allocator
 
-# glibc's malloc.h
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-SMALL, LARGE = 1 << 17, 1 << 25
+__all__ = ["means", "peak", "sets_back"]
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -43,7 +38,7 @@ def peak(work: Callable[[], Any], device: torch.device) -> int:
         work()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device)
-    with _nothing_free_kept():
+    with allocator.given_back():
         highest = _high_water if sets_back(device) else _max_resident
         before = highest()
         work()
@@ -83,21 +78,3 @@ def _high_water() -> int:
 def _max_resident() -> int:
     found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return found if sys.platform == "darwin" else found * 1024
-
-
-@contextmanager
-def _nothing_free_kept() -> Iterator[None]:
-    """Within the block freed memory goes back to the system at once, and what was free before has gone there."""
-    gc.collect()
-    library = ctypes.CDLL(None)
-    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
-        yield
-        return
-    library.mallopt(MMAP_THRESHOLD, SMALL)
-    library.malloc_trim(0)
-    try:
-        yield
-    finally:
-        # Where its own adjustment, which cannot be turned on again, ends with large tensors.
-        library.mallopt(MMAP_THRESHOLD, LARGE)
-        library.mallopt(TRIM_THRESHOLD, 2 * LARGE)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from atentdsl.benchmark.authors_schedule import applies, authors_step, authors_units
 from atentdsl.benchmark.graphed import graphed
 from atentdsl.benchmark.limit import limit_step
-from atentdsl.benchmark.memory import peak, sets_back
+from atentdsl.benchmark.memory import peak
 from atentdsl.benchmark.subject import Subject
 from atentdsl.benchmark.timing import WARM_UP, Clock, clock_of, in_turns, timed
 from atentdsl.plan import interpret, units
@@ -62,9 +62,7 @@ def measured_step(
         clock: in seconds; the device's where not given.
         warm_up: rounds before them that do not count; the device's where not given.
     """
-    # On a CPU it changes how memory is allocated, and times are not to depend on that; on a GPU what is timed is there.
-    late = subject.device.type == "cpu" and sets_back(subject.device)
-    memory = None if late else peak_of_step(subject)
+    memory = peak_of_step(subject)
     weights = _weights_after(subject, FIRST)
     clock = clock or clock_of(subject.device)
     steps = {"literal": _literal, "compiled": _compiled, "limit": _limit}
@@ -75,8 +73,6 @@ def measured_step(
         network = copy.deepcopy(subject.network)
         contenders[name] = timed(make(subject, network), clock, _back_to(network, weights))
     timings = in_turns(contenders, rounds, WARM_UP[subject.device.type] if warm_up is None else warm_up)
-    if memory is None:
-        memory = peak_of_step(subject)
     compiled = timings.median("compiled")
     found = {
         "literal_ms": 1000 * timings.median("literal"),

@@ -7,6 +7,7 @@ What is chosen depends on the machine and stands in the run's manifest, never in
 | `auto` is bfloat16 | with `amx_bf16` or `avx512_bf16` | from capability 8.0 |
 | channels-last | networks with convolutions over images | the same |
 | subnormals flushed | yes | the hardware's own way |
+| freed memory kept | with glibc | torch keeps its own |
 | fused optimizer, captured graph | no | yes |
 """
 
@@ -18,7 +19,7 @@ import attrs
 import torch
 from torch import nn
 
-from atentdsl.runtime import machine
+from atentdsl.runtime import allocator, machine
 
 __all__ = ["ASKED", "AS_WRITTEN", "PRECISIONS", "Policy", "chosen", "policy_of"]
 
@@ -39,6 +40,7 @@ class Policy:
         precision: of the network's passes; weights, points, losses and the update stay float32.
         channels_last: the memory format of images and of the weights of convolutions.
         flush_subnormals: numbers below 1.2e-38 are taken for 0 during the step.
+        keep_freed: the process keeps the memory that it frees, for the next step.
         fused: one kernel updates all weights.
         graph: the step is captured once as a CUDA graph and replayed.
     """
@@ -46,6 +48,7 @@ class Policy:
     precision: Precision = "float32"
     channels_last: bool = False
     flush_subnormals: bool = False
+    keep_freed: bool = False
     fused: bool = False
     graph: bool = False
 
@@ -59,6 +62,7 @@ class Policy:
         chosen = {
             "channels-last": self.channels_last,
             "subnormals flushed": self.flush_subnormals,
+            "freed memory kept": self.keep_freed,
             "fused optimizer": self.fused,
             "captured graph": self.graph,
         }
@@ -69,7 +73,7 @@ AS_WRITTEN = Policy()
 """Nothing is chosen: float32, as the text says."""
 
 
-def chosen(asked: str, *, cuda: bool, fast_bfloat16: bool, convolutions: bool) -> Policy:
+def chosen(asked: str, *, cuda: bool, fast_bfloat16: bool, convolutions: bool, can_keep: bool = False) -> Policy:
     """The policy for a device.
 
     Args:
@@ -77,6 +81,7 @@ def chosen(asked: str, *, cuda: bool, fast_bfloat16: bool, convolutions: bool) -
         cuda: whether the network is on a CUDA device, else on the processor.
         fast_bfloat16: whether the device multiplies bfloat16 numbers itself.
         convolutions: whether the network has weights of four dimensions.
+        can_keep: whether the process can be made to keep the memory that it frees.
 
     Raises:
         ValueError: there is no such precision.
@@ -91,6 +96,7 @@ def chosen(asked: str, *, cuda: bool, fast_bfloat16: bool, convolutions: bool) -
         precision="bfloat16" if reduced else "float32",
         channels_last=convolutions,
         flush_subnormals=not cuda,
+        keep_freed=can_keep and not cuda,
         fused=cuda,
         graph=cuda,
     )
@@ -109,4 +115,10 @@ def policy_of(model: nn.Module, asked: str) -> Policy:
     else:
         fast = not FAST_FLAGS.isdisjoint(machine.processor_flags())
     convolutions = any(p.dim() == 4 for p in own)
-    return chosen(asked, cuda=device.type == "cuda", fast_bfloat16=fast, convolutions=convolutions)
+    return chosen(
+        asked,
+        cuda=device.type == "cuda",
+        fast_bfloat16=fast,
+        convolutions=convolutions,
+        can_keep=allocator.can_keep(),
+    )

@@ -48,6 +48,7 @@ def test_the_manifest_is_json_and_says_what_was_given():
         "precision": "bfloat16",
         "channels_last": True,
         "flush_subnormals": False,
+        "keep_freed": False,
         "fused": False,
         "graph": False,
     }

@@ -11,7 +11,7 @@ from torch import nn
 
 import atentdsl
 from atentdsl.codegen import as_module, generate
-from atentdsl.runtime import Streams, as_written, checkpoint, machine, weights
+from atentdsl.runtime import Streams, allocator, as_written, checkpoint, machine, weights
 from atentdsl.runtime.errors import Interrupted
 from atentdsl.runtime.subnormals import are_flushed
 
@@ -181,6 +181,7 @@ def test_a_run_says_what_it_trained_in(tmp_path, monkeypatch, asked, flags, reso
         "precision": resolved,
         "channels_last": True,
         "flush_subnormals": True,
+        "keep_freed": allocator.can_keep(),
         "fused": False,
         "graph": False,
     }

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from atentdsl.recipe.tables import Compile
-from atentdsl.runtime import machine
+from atentdsl.runtime import allocator, machine
 from atentdsl.runtime.policy import AS_WRITTEN, ASKED, PRECISIONS, Policy, chosen, policy_of
 
 FLAGS = ["avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16"]
-facts = st.fixed_dictionaries({"cuda": st.booleans(), "fast_bfloat16": st.booleans(), "convolutions": st.booleans()})
+FACTS = ["cuda", "fast_bfloat16", "convolutions", "can_keep"]
+facts = st.fixed_dictionaries(dict.fromkeys(FACTS, st.booleans()))
 
 
 @given(st.sampled_from(ASKED), facts)
@@ -26,17 +27,20 @@ def test_the_policy_follows_from_the_facts(asked, given_facts):
         assert policy.precision == ("bfloat16" if given_facts["fast_bfloat16"] else "float32")
     assert policy.channels_last == given_facts["convolutions"]
     assert policy.flush_subnormals != given_facts["cuda"]
+    assert policy.keep_freed == (given_facts["can_keep"] and not given_facts["cuda"])
     assert policy.fused == policy.graph == given_facts["cuda"]
 
 
-@given(st.sampled_from(ASKED), st.sets(st.sampled_from(FLAGS)), st.booleans())
-def test_on_the_processor_its_flags_decide(asked, flags, convolutions):
+@given(st.sampled_from(ASKED), st.sets(st.sampled_from(FLAGS)), st.booleans(), st.booleans())
+def test_on_the_processor_its_flags_and_its_library_decide(asked, flags, convolutions, can_keep):
     model = nn.Conv2d(1, 1, 1) if convolutions else nn.Linear(1, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "processor_flags", lambda: frozenset(flags))
+        patch.setattr(allocator, "can_keep", lambda: can_keep)
         policy = policy_of(model, asked)
     fast = bool(flags & {"avx512_bf16", "amx_bf16"})
-    assert policy == chosen(asked, cuda=False, fast_bfloat16=fast, convolutions=convolutions)
+    given_facts = {"cuda": False, "fast_bfloat16": fast, "convolutions": convolutions, "can_keep": can_keep}
+    assert policy == chosen(asked, **given_facts)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
@@ -48,7 +52,7 @@ def test_on_a_cuda_device_its_capability_decides():
 
 
 def test_a_network_without_weights_is_on_the_processor():
-    assert policy_of(nn.Flatten(), "float32") == Policy(flush_subnormals=True)
+    assert policy_of(nn.Flatten(), "float32") == Policy(flush_subnormals=True, keep_freed=allocator.can_keep())
 
 
 def test_another_precision_is_refused_by_name():
@@ -62,10 +66,10 @@ def test_a_recipe_can_ask_for_what_there_is():
     assert Compile().precision == "auto"
 
 
-@given(st.builds(Policy, st.sampled_from(PRECISIONS), *[st.booleans()] * 4))
+@given(st.builds(Policy, st.sampled_from(PRECISIONS), *[st.booleans()] * 5))
 def test_the_line_tells_policies_apart(policy):
     others = [attrs.evolve(policy, **{name: not getattr(policy, name)}) for name in list(attrs.asdict(policy))[1:]]
-    assert len({policy.line, *(other.line for other in others)}) == 5
+    assert len({policy.line, *(other.line for other in others)}) == 6
     assert policy.line.startswith(policy.precision)
 
 
