@@ -73,7 +73,7 @@ def l2_pull(z: Tensor, anchor: Tensor, gamma: float) -> Tensor:
 
 def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
     """z moved along the drift, and diffused."""
-    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
+    return torch.add(torch.add(z, drift, alpha=step_size), xi, alpha=math.sqrt(2 * step_size) * noise)
 
 
 def constant(t: int, value: float) -> float:

@@ -73,7 +73,7 @@ def unit_l2(g: Tensor) -> Tensor:
 
 def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
     """z moved along the drift."""
-    return z + step_size * drift
+    return torch.add(z, drift, alpha=step_size)
 
 
 def linear(t: int, start: float, end: float, length: int) -> float:

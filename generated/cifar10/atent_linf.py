@@ -77,7 +77,7 @@ def sign(g: Tensor) -> Tensor:
 
 def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
     """z moved along the drift, and diffused."""
-    return z + step_size * drift + math.sqrt(2 * step_size) * noise * xi
+    return torch.add(torch.add(z, drift, alpha=step_size), xi, alpha=math.sqrt(2 * step_size) * noise)
 
 
 def box(z: Tensor) -> Tensor:

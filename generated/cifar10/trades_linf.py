@@ -80,7 +80,7 @@ def sign(g: Tensor) -> Tensor:
 
 def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
     """z moved along the drift."""
-    return z + step_size * drift
+    return torch.add(z, drift, alpha=step_size)
 
 
 def between(z: Tensor, low: Tensor, high: Tensor) -> Tensor:

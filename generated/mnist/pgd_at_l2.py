@@ -89,7 +89,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
     """z moved along the drift."""
-    return z + step_size * drift
+    return torch.add(z, drift, alpha=step_size)
 
 
 def constant(t: int, value: float) -> float:

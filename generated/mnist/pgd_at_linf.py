@@ -76,7 +76,7 @@ def sign(g: Tensor) -> Tensor:
 
 def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
     """z moved along the drift."""
-    return z + step_size * drift
+    return torch.add(z, drift, alpha=step_size)
 
 
 def constant(t: int, value: float) -> float:

@@ -22,8 +22,8 @@ def test_without_an_edit_they_agree(name, goal):
 
 
 TEXT = {
-    "the drift's sign": ("atent_linf", "return z + step_size * drift", "return z - step_size * drift"),
-    "the drift's sign, without noise": ("pgd_at_linf", "return z + step_size", "return z - step_size"),
+    "the drift's sign": ("atent_linf", "drift, alpha=step_size", "drift, alpha=-step_size"),
+    "the drift's sign, without noise": ("pgd_at_linf", "alpha=step_size", "alpha=-step_size"),
     "noise off by sqrt 2": ("full", "math.sqrt(2 * step_size)", "math.sqrt(step_size)"),
     "no noise": ("atent_linf", ", NOISE)", ", 0.0)"),
     "the coupling pushes": ("full", "return gamma * (anchor - z)", "return gamma * (z - anchor)"),

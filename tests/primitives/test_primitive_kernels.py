@@ -94,15 +94,15 @@ def test_a_langevin_chain_has_its_exact_law(step_size: float, noise: float) -> N
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("noise * xi", "noise * math.sqrt(2) * xi"),
+        ("* noise)", "* noise * math.sqrt(2))"),
         ("2 * step_size", "step_size"),
-        ("noise * xi", "noise**2 * xi"),
-        ("z + step_size * drift", "z - step_size * drift"),
-        ("z + step_size * drift", "z + step_size * drift / 2"),
-        ("z + step_size * drift", "z"),
+        ("* noise)", "* noise**2)"),
+        ("alpha=step_size", "alpha=-step_size"),
+        ("alpha=step_size", "alpha=step_size / 2"),
+        ("torch.add(z, drift, alpha=step_size)", "z"),
         ("math.sqrt(2 * step_size)", "math.sqrt(2) * step_size"),
-        ("noise * xi", "noise * 1.03 * xi"),
-        ("noise * xi", "noise * xi.sign()"),
+        ("* noise)", "* noise * 1.03)"),
+        (", xi,", ", xi.sign(),"),
     ],
 )
 def test_the_same_check_catches_a_wrong_step(old: str, new: str) -> None:

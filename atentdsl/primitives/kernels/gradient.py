@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atentdsl.primitives.kernel import Kernel
+from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.primitive import Primitive
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Parameters(Kernel):
 
 def gradient_step(z: Tensor, drift: Tensor, step_size: float) -> Tensor:
     """z moved along the drift."""
-    return z + step_size * drift
+    return torch.add(z, drift, alpha=step_size)
 
 
 PRIMITIVE = Primitive(Parameters, gradient_step, cites=("madry2018pgd",))
