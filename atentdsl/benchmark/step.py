@@ -21,6 +21,7 @@ from atentdsl.benchmark.memory import peak
 from atentdsl.benchmark.subject import Subject
 from atentdsl.benchmark.timing import WARM_UP, Clock, clock_of, in_turns, timed
 from atentdsl.plan import interpret, units
+from atentdsl.runtime import allocator
 from atentdsl.runtime.streams import Streams
 from atentdsl.runtime.subnormals import flushed
 
@@ -172,7 +173,12 @@ def _authors(subject: Subject, network: nn.Module) -> Step:
     sampler: Any = subject.recipe.samplers[0]
     alpha, plan = sampler.averaging.alpha, subject.compiled.stages[0].plan
     optimizer = subject.module.make_optimizer(network.parameters())
-    return lambda: authors_step(plan, alpha, network, optimizer, itertools.repeat(pair), _streams(subject), state)
+
+    def step() -> None:
+        with allocator.usual():
+            authors_step(plan, alpha, network, optimizer, itertools.repeat(pair), _streams(subject), state)
+
+    return step
 
 
 def _streams(subject: Subject) -> Streams:

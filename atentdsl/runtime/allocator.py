@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["can_keep", "given_back", "keep"]
+__all__ = ["can_keep", "given_back", "keep", "usual"]
 
 # glibc's malloc.h
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -62,6 +62,17 @@ def given_back() -> Iterator[None]:
         yield
     finally:
         _thresholds(KEPT, KEPT) if _kept else _thresholds(USUAL, 2 * USUAL)
+
+
+@contextmanager
+def usual() -> Iterator[None]:
+    """Within the block glibc keeps about what it does by itself, as in a process that has not been asked to keep."""
+    _thresholds(USUAL, 2 * USUAL)
+    try:
+        yield
+    finally:
+        if _kept:
+            _thresholds(KEPT, KEPT)
 
 
 def _thresholds(mmap: int, trim: int) -> None:

@@ -44,6 +44,11 @@ with allocator.given_back():
     found["grown"] = resident() - before
 faults()
 found["after"] = faults()
+with allocator.usual():
+    faults()
+    found["usual again"] = faults()
+faults()
+found["kept again"] = faults()
 json.dump(found, sys.stdout)
 """
 
@@ -58,6 +63,8 @@ def test_what_is_kept_costs_no_page_again_and_can_be_given_back_for_a_while():
     assert found["within"] > 10_000
     assert found["grown"] < 1e6
     assert found["after"] < 100, "it is kept again"
+    assert found["usual again"] > 10_000
+    assert found["kept again"] < 100
 
 
 @pytest.mark.parametrize(
