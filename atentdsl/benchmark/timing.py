@@ -1,8 +1,8 @@
 """Measuring several things against one another: in turns, in balanced order, medians over the rounds.
 
 What slows a machine down for a while slows all of them down, none is always first or always last, and each comes after
-each other equally often: what one leaves in caches and in the allocator is met by all. Ratios are taken of medians of
-the same rounds.
+each other equally often: what one leaves in caches and in the allocator is met by all. A ratio is one of times in the
+same round, and the median over the rounds.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ class Timings:
         return statistics.median(self.seconds[name])
 
     def ratio(self, one: str, other: str) -> float:
-        """How many times as long as the other the one takes.
+        """How many times as long as the other the one takes: the median over the rounds of the ratio within each.
 
-        >>> Timings({"step": [3.0, 3.0], "limit": [2.0, 2.0]}).ratio("step", "limit")
+        What slows a machine down for some rounds, or more and more, is in both of a round's times.
+
+        >>> Timings({"step": [3.0, 30.0, 3.3], "limit": [2.0, 20.0, 2.2]}).ratio("step", "limit")
         1.5
         """
-        return self.median(one) / self.median(other)
+        return statistics.median(a / b for a, b in zip(self.seconds[one], self.seconds[other], strict=True))
 
 
 def clock_of(device: torch.device) -> Clock:
@@ -66,8 +68,13 @@ def clock_of(device: torch.device) -> Clock:
     return now
 
 
-def timed(step: Callable[[], Any], clock: Clock, before: Callable[[], Any] = lambda: None) -> Callable[[], float]:
-    """A contender: does what comes before, which does not count, then the step, and returns the step's seconds.
+def timed(
+    step: Callable[[], Any],
+    clock: Clock,
+    before: Callable[[], Any] = lambda: None,
+    after: Callable[[], Any] = lambda: None,
+) -> Callable[[], float]:
+    """A contender: returns the step's seconds; what is done before and after it does not count.
 
     >>> ticks = iter([10.0, 10.5])
     >>> timed(lambda: None, lambda: next(ticks))()
@@ -78,7 +85,9 @@ def timed(step: Callable[[], Any], clock: Clock, before: Callable[[], Any] = lam
         before()
         begin = clock()
         step()
-        return clock() - begin
+        seconds = clock() - begin
+        after()
+        return seconds
 
     return contender
 

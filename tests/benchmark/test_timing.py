@@ -58,9 +58,15 @@ def test_what_counts_is_the_step_alone_after_the_warm_up(durations, before):
     def preparing():
         clock.now += before
 
-    timings = in_turns({"work": timed(work, clock, preparing)}, rounds=len(durations), warm_up=2)
+    timings = in_turns({"work": timed(work, clock, preparing, preparing)}, rounds=len(durations), warm_up=2)
     assert timings.seconds["work"] == pytest.approx(durations, rel=1e-3, abs=1e-6)
     assert timings.median("work") == pytest.approx(statistics.median(durations), rel=1e-3, abs=1e-6)
+
+
+@given(slower=st.lists(st.floats(1.0, 100.0), min_size=1, max_size=9))
+def test_a_machine_that_slows_down_from_round_to_round_changes_no_ratio(slower):
+    found = Timings({"step": [3.0 * by for by in slower], "limit": [2.0 * by for by in slower]})
+    assert found.ratio("step", "limit") == pytest.approx(1.5)
 
 
 def test_a_disturbance_of_less_than_half_of_the_rounds_changes_nothing():
