@@ -22,7 +22,9 @@ install-test: .venv/installed-test
 	touch $@
 
 # Fails above nine minutes. Every check is a pytest test, so one report names all that does not hold.
+# Where Python writes no bytecode of its own (PYTHONDONTWRITEBYTECODE), each process that a test begins would compile anew.
 test: install-test
+	$(BIN)/python -m compileall -q atentdsl
 	timeout --signal=INT --kill-after=20 $(TEST_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not long" --durations=10
 
 test-long: install-test

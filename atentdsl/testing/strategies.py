@@ -381,10 +381,15 @@ def _quarter(value: Any) -> Any:
 def _number(metadata: list[Any]) -> st.SearchStrategy[float]:
     """Thousandths up to `LARGEST`, and what rounds badly; the ends where they are allowed."""
     low, high = _bound(metadata, Ge, "ge", 0.0), min(_bound(metadata, Le, "le", LARGEST), LARGEST)
-    below, beyond = _bound(metadata, Gt, "gt", -1.0), _bound(metadata, Lt, "lt", LARGEST + 1)
-    thousandths = st.integers(0, int(1000 * LARGEST)).map(lambda number: number / 1000)
-    awkward = st.sampled_from([low, high, 1e-3, 0.1, 1 / 3, 0.9])
-    return (thousandths | awkward).filter(lambda x: low <= x <= high and below < x < beyond)
+    return _between(low, high, _bound(metadata, Gt, "gt", -1.0), _bound(metadata, Lt, "lt", LARGEST + 1))
+
+
+@cache
+def _between(low: float, high: float, below: float, beyond: float) -> st.SearchStrategy[float]:
+    thousandths = [number / 1000 for number in range(int(1000 * LARGEST) + 1)]
+    lists = ([low, high, 1e-3, 0.1, 1 / 3, 0.9], thousandths)
+    allowed = [[x for x in numbers if low <= x <= high and below < x < beyond] for numbers in lists]
+    return st.one_of([st.sampled_from(numbers) for numbers in allowed])
 
 
 def _bound(metadata: list[Any], kind: Any, attribute: str, default: float) -> float:
