@@ -24,6 +24,7 @@ AT_ONCE = 1 << 17
 USUAL = 1 << 25  # where glibc's own adjustment, which cannot be turned on again, ends with large tensors
 
 _kept = False
+_within = 0  # blocks of `given_back`
 
 
 def can_keep() -> bool:
@@ -38,11 +39,12 @@ def can_keep() -> bool:
 
 
 def keep() -> None:
-    """From now on the process keeps what it frees; without effect where `can_keep` says no."""
+    """From now on the process keeps what it frees: where `can_keep` says so, and after a block of `given_back`."""
     global _kept
     if can_keep():
         _kept = True
-        _thresholds(KEPT, KEPT)
+        if not _within:
+            _thresholds(KEPT, KEPT)
 
 
 @contextmanager
@@ -51,6 +53,7 @@ def given_back() -> Iterator[None]:
 
     Without effect where the C library has no such setting.
     """
+    global _within
     gc.collect()
     library = _library()
     if library is None:
@@ -58,16 +61,24 @@ def given_back() -> Iterator[None]:
         return
     library.mallopt(MMAP_THRESHOLD, AT_ONCE)
     library.malloc_trim(0)
+    _within += 1
     try:
         yield
     finally:
-        _thresholds(KEPT, KEPT) if _kept else _thresholds(USUAL, 2 * USUAL)
+        _within -= 1
+        if not _within:
+            _thresholds(KEPT, KEPT) if _kept else _thresholds(USUAL, 2 * USUAL)
 
 
 @contextmanager
 def usual() -> Iterator[None]:
     """Within the block glibc keeps about what it does by itself, as in a process that has not been asked to keep."""
+    library = _library()
+    if _within or library is None:
+        yield
+        return
     _thresholds(USUAL, 2 * USUAL)
+    library.malloc_trim(0)  # what was kept would serve for long
     try:
         yield
     finally:

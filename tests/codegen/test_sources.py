@@ -17,7 +17,7 @@ from atentdsl.primitives.drifts.l2 import unit_l2
 from atentdsl.primitives.kernels.langevin import langevin_step
 from atentdsl.primitives.projections.increment_clip import increment_clip
 from atentdsl.primitives.projections.linf_ball import linf_ball
-from atentdsl.primitives.tensors import clip_around, cross_entropy
+from atentdsl.primitives.tensors import between, clip_around, cross_entropy
 
 FACTOR = 2.0
 
@@ -136,7 +136,8 @@ def test_callees_come_first_and_once() -> None:
 def test_the_imports_are_those_that_are_needed() -> None:
     assert Sources([]).imports == set()
     assert Sources([doubled]).imports == set()
-    assert Sources([langevin_step]).imports == {"from torch import Tensor", "import math"}
+    assert Sources([between]).imports == {"from torch import Tensor"}
+    assert Sources([langevin_step]).imports == {"from torch import Tensor", "import math", "import torch"}
     assert Sources([unit_l2]).imports == {"from torch import Tensor", "import torch"}
     optimizer = registry.primitive("optimizers", "sgd").function
     assert optimizer is not None

@@ -50,6 +50,8 @@ def test_every_command_of_the_readme(tmp_path):
             (tmp_path / run / "evaluation.json").unlink()  # as a run that was interrupted in its evaluation
         elif line.startswith("atentdsl run "):
             quick += " --max-steps 3"
+        elif line.startswith("atentdsl bench "):
+            quick += " --rounds 1"
         done = typed(quick, tmp_path)
         assert done.returncode == 0, f"{quick}\n{done.stdout}{done.stderr}"
         if line.startswith("atentdsl run "):

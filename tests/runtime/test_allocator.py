@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,6 +68,20 @@ def test_what_is_kept_costs_no_page_again_and_can_be_given_back_for_a_while():
     assert found["kept again"] < 100
 
 
+@pytest.fixture
+def put(monkeypatch):
+    """What is put into the C library, which is left alone: it would stay so in the tests that follow."""
+    found = []
+    library = SimpleNamespace(mallopt=lambda *given: found.append(given), malloc_trim=lambda pad: None)
+    monkeypatch.setattr(allocator, "_library", lambda: library)
+    monkeypatch.setattr(allocator, "_kept", False)
+    return found
+
+
+KEPT = [(allocator.MMAP_THRESHOLD, allocator.KEPT), (allocator.TRIM_THRESHOLD, allocator.KEPT)]
+AT_ONCE = [(allocator.MMAP_THRESHOLD, allocator.AT_ONCE)]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -75,27 +90,35 @@ def test_what_is_kept_costs_no_page_again_and_can_be_given_back_for_a_while():
         ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=131072"),
     ],
 )
-def test_who_has_set_it_keeps_theirs(monkeypatch, name, value):
-    put = []
-    monkeypatch.setattr(allocator, "_thresholds", lambda *thresholds: put.append(thresholds))
-    monkeypatch.setattr(allocator, "_kept", False)
+def test_who_has_set_it_keeps_theirs(put, monkeypatch, name, value):
     allocator.keep()
-    assert put == [(allocator.KEPT, allocator.KEPT)]
+    assert put == KEPT
     monkeypatch.setattr(allocator, "_kept", False)
     monkeypatch.setenv(name, value)
     assert not allocator.can_keep()
     allocator.keep()
-    assert len(put) == 1
+    assert put == KEPT
     assert not allocator._kept
 
 
-def test_a_block_that_fails_lifts_nothing(monkeypatch):
-    put = []
-    monkeypatch.setattr(allocator, "_thresholds", lambda *thresholds: put.append(thresholds))
-    monkeypatch.setattr(allocator, "_kept", True)
+def test_a_block_that_fails_lifts_nothing(put):
+    allocator.keep()
     with pytest.raises(KeyError), allocator.given_back():
         raise KeyError
-    assert put == [(allocator.KEPT, allocator.KEPT)]
+    with pytest.raises(KeyError), allocator.usual():
+        raise KeyError
+    assert put[:5] == [*KEPT, *AT_ONCE, *KEPT]
+    assert put[-2:] == KEPT
+
+
+def test_what_is_to_be_kept_is_kept_after_the_block_and_the_blocks_around(put):
+    with allocator.given_back():
+        with allocator.given_back():
+            allocator.keep()
+        with allocator.usual():
+            pass
+        assert put == AT_ONCE * 2
+    assert put == [*AT_ONCE * 2, *KEPT]
 
 
 def test_without_the_setting_nothing_happens(monkeypatch):
@@ -103,6 +126,6 @@ def test_without_the_setting_nothing_happens(monkeypatch):
     monkeypatch.setattr(allocator, "_kept", False)
     assert not allocator.can_keep()
     allocator.keep()
-    with allocator.given_back():
+    with allocator.given_back(), allocator.usual():
         pass
     assert not allocator._kept
