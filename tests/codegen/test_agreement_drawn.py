@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations, pairwise, product
 from typing import Any, get_args
 
@@ -20,15 +21,27 @@ from atentdsl.primitives.density import Target
 from atentdsl.recipe.tables import Compile, Data, Evaluate, Smoothing
 from atentdsl.testing import recipes, sample
 
-DRAWN = sample(recipes(), 250)
+
+@cache
+def sampled():
+    """Drawn when a test first asks, and not by every process that collects the tests."""
+    return sample(recipes(), 250)
+
+
 LONG_SEARCH = settings(
     max_examples=3000, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
 )
 
 
+@cache
+def in_all(of):
+    """What is found in any of the 250, by a function that finds a set in one."""
+    return set().union(*map(of, sampled()))
+
+
 def drawn(holds):
     """Whether a recipe of which this holds is drawn: among the 250, or of the rare ones in a longer search."""
-    if any(map(holds, DRAWN)):
+    if any(map(holds, sampled())):
         return True
     try:
         find(recipes(), holds, settings=LONG_SEARCH)
@@ -175,7 +188,6 @@ def moves_of(recipe):
     return {branches(o) for o in lower(atentdsl.load(recipe)).flat() if isinstance(o, Move)}
 
 
-BRANCHES_DRAWN = set().union(*map(moves_of, DRAWN))
 BRANCHES = [
     registry.kinds("drifts"),
     [True, False],
@@ -194,7 +206,7 @@ APART = {("layer", "data"), (True, "weights")}
 @pytest.mark.parametrize(("i", "j"), list(combinations(range(8), 2)))
 def test_every_two_branches_of_a_move_are_drawn_together(i, j):
     apart = APART if (i, j) in {(0, 6), (3, 6)} else {("layer", True)} if (i, j) == (0, 3) else set()
-    for pair in set(product(BRANCHES[i], BRANCHES[j])) - {(move[i], move[j]) for move in BRANCHES_DRAWN} - apart:
+    for pair in set(product(BRANCHES[i], BRANCHES[j])) - {(move[i], move[j]) for move in in_all(moves_of)} - apart:
         assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in moves_of(recipe))), pair
 
 
@@ -210,7 +222,6 @@ def accepted(recipe):
     }
 
 
-ACCEPTED_DRAWN = set().union(*map(accepted, DRAWN))
 SETS = ["none", *(kind for kind in registry.kinds("projections") if registry.primitive("projections", kind).inside)]
 TESTED = [registry.kinds("couplings"), [True, False], ["cross_entropy", "kl_to_clean"], SETS]
 
@@ -219,7 +230,7 @@ TESTED = [registry.kinds("couplings"), [True, False], ["cross_entropy", "kl_to_c
 @pytest.mark.parametrize(("i", "j"), list(combinations(range(4), 2)))
 def test_every_two_branches_of_an_accepted_move_are_drawn_together(i, j):
     unbounded = {("none", "none")} if (i, j) == (0, 3) else set()
-    for pair in set(product(TESTED[i], TESTED[j])) - {(move[i], move[j]) for move in ACCEPTED_DRAWN} - unbounded:
+    for pair in set(product(TESTED[i], TESTED[j])) - {(move[i], move[j]) for move in in_all(accepted)} - unbounded:
         assert drawn(lambda recipe, pair=pair: any((move[i], move[j]) == pair for move in accepted(recipe))), pair
 
 
@@ -247,29 +258,26 @@ def scheduled(recipe):
     return found
 
 
-SCHEDULED_DRAWN = set().union(*map(scheduled, DRAWN))
 OF_A_SAMPLER = ["step_size", "radius", "beta"]  # step size, noise, momentum: one slot each; these stand for all
 
 
 @pytest.mark.parametrize("over", ["moves", "epochs", "steps"])
 @pytest.mark.parametrize("number", OF_A_SAMPLER)
 def test_numbers_of_a_sampler_are_drawn_as_schedules_over_each_clock(number, over):
-    assert (number, over) in SCHEDULED_DRAWN or drawn(lambda recipe: (number, over) in scheduled(recipe))
+    assert (number, over) in in_all(scheduled) or drawn(lambda recipe: (number, over) in scheduled(recipe))
 
 
 def spaces(recipe):
     return tuple(sampler.get("space", "data") for sampler in recipe.get("sampler", []))
 
 
-SPACES_DRAWN = {spaces(recipe) for recipe in DRAWN}
-
-
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_samplers_are_drawn_inside_one_another_in_every_order_of_spaces(count):
     """Three of them too, in some of their orders."""
+    drawn_orders = set(map(spaces, sampled()))
     for order in product(["data", "weights"], repeat=count):
-        assert order in SPACES_DRAWN or drawn(lambda recipe, order=order: spaces(recipe) == order)
-    assert any(len(order) == 3 for order in SPACES_DRAWN)
+        assert order in drawn_orders or drawn(lambda recipe, order=order: spaces(recipe) == order)
+    assert any(len(order) == 3 for order in drawn_orders)
 
 
 @pytest.mark.parametrize("of", ["gradient", "displacement"])
