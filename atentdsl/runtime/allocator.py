@@ -1,9 +1,9 @@
 """Freed memory that the process keeps: a step frees and asks for the same tensors again and again.
 
 By itself glibc takes large blocks from the system and gives them back, and gives back what is free at the heap's end.
-Each page that comes back has to be made anew and filled with zeros, which for a small network is a third of a step.
-Here both limits are put at 1 GiB. The setting is the process's and stays, since glibc tells nobody what it was; who has
-set one of them in the environment (`MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`, `GLIBC_TUNABLES`) keeps theirs.
+Each page that comes back has to be made anew and filled with zeros, up to a third of a step of a small network. Here
+both limits are put at 1 GiB. The setting is the process's and stays, since glibc tells nobody what it was; who has set
+one of them in the environment (`MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`, `GLIBC_TUNABLES`) keeps theirs.
 """
 
 from __future__ import annotations
