@@ -165,11 +165,7 @@ def test_other_data_are_refused_with_both_hashes(tmp_path):
     ("key", "words"),
     [
         ("data.batch", ["--set", "data.batch=1200"]),
-        pytest.param(
-            "evaluate.batch",
-            ["--set", "evaluate.restarts=2", "--set", "data.batch=8", "--max-steps", "1"],
-            marks=pytest.mark.long,
-        ),
+        ("evaluate.batch", ["--set", "evaluate.restarts=2", "--set", "data.batch=8", "--max-steps", "1"]),
     ],
 )
 def test_exhausted_memory_names_a_batch_that_fits(tmp_path, key, words):
