@@ -22,3 +22,8 @@ hypothesis.settings.load_profile("project")
 def _same_random_state():
     """Each test begins from the same global random state."""
     torch.manual_seed(0)
+
+
+def pytest_ignore_collect(collection_path):
+    """Only test modules are collected: imported once more for doctests, the others would do their work twice."""
+    return True if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") else None

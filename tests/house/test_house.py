@@ -110,17 +110,42 @@ def test_nothing_of_a_machine_stands_in_a_tracked_file():
     assert not found
 
 
+VALIDATES = """
+import attrs, click, tomli
+from pydantic import BaseModel
+
+
+class Table(BaseModel):
+    name: str = ""
+"""
+
+
+def timed(*words):
+    """What a program did, and the processor time that it took."""
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, *(("-m", *words) if words[0] != "-c" else words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
+
+
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["explain", "atent_linf"], ["check", "atent_linf"]])
 def test_quick_commands_answer_in_half_a_second_and_load_no_torch(command):
-    """Processor time, the fastest of several: what else runs on the machine stretches the clock, not this."""
-    times = []
+    """Processor time, the fastest of several, in turns with a program that only validates a table: on a machine where
+    that takes longer than the fifth of a second it takes on a quiet one, so may the command.
+    """
+    times, validation = [], []
     for _ in range(5):
-        begin = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = tool("atentdsl", *command)
-        end = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime)
+        done, seconds = timed("atentdsl", *command)
         assert done.returncode == 0, done.stderr
-    assert min(times) < 0.5, times
+        times.append(seconds)
+        validation.append(timed("-c", VALIDATES)[1])
+    assert min(times) < max(0.5, 2.5 * min(validation)), (times, validation)
     probe = (
         "import sys; from atentdsl.cli import run; run(sys.argv[1:]); "
         "sys.exit('torch._C' in sys.modules or 'numpy' in sys.modules)"

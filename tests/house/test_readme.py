@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import COMMAND_LINE, ran
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BIN = Path(sys.executable).parent
 
 
 def blocks(language: str) -> list[str]:
@@ -34,9 +34,7 @@ def test_the_two_commands_head_the_readme():
 def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = shlex.split(line)
     assert words[0] == "atentdsl", f"a README command that this test cannot type: {line}"
-    return subprocess.run(
-        [BIN / "atentdsl", *words[1:]], cwd=folder, capture_output=True, text=True, timeout=400, check=False
-    )
+    return ran(COMMAND_LINE, words[1:], folder, os.environ, timeout=400)
 
 
 def test_every_command_of_the_readme(tmp_path):
@@ -61,9 +59,8 @@ def test_every_command_of_the_readme(tmp_path):
 
 def test_python_of_the_readme(tmp_path):
     for block in blocks("python"):
-        done = subprocess.run(
-            [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-        )
+        (tmp_path / "block.py").write_text(block)
+        done = ran(tmp_path / "block.py", [], tmp_path, os.environ)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 

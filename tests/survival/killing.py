@@ -6,12 +6,11 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
+from forked import COMMAND_LINE, Forked, ran
 from survival.phases import PHASES, STRETCHED, Board
 
 from atentdsl import cli
@@ -21,14 +20,16 @@ TIMES = ("seconds", "images_per_second")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def command(*words: str, board: Path | None = None) -> list[str]:
-    here = [str(Path(__file__).with_name("phases.py")), str(board)] if board else ["-m", "atentdsl"]
-    return [sys.executable, *here, *words]
+def command(*words: str, board: Path | None = None) -> tuple[str, list[str]]:
+    """A program and its arguments: the command line, or what notes its phases on a board."""
+    if board is None:
+        return COMMAND_LINE, list(words)
+    return str(Path(__file__).with_name("phases.py")), [str(board), *words]
 
 
-def finished(words: list[str], cwd: Path) -> Path:
+def finished(words: tuple[str, list[str]], cwd: Path) -> Path:
     """Runs to the end; the run's directory."""
-    done = subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    done = ran(*words, cwd, ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return cwd / done.stdout.splitlines()[-1]
 
@@ -90,15 +91,11 @@ class Killer:
             entry = self.draw.randint(1, max(1, self.counts[aimed]))
             share = self.draw.random()
             shared = Board(board)
-            begin = time.monotonic()
-            process = subprocess.Popen(
-                command(*self.words, "--out", str(out), board=board),
-                cwd=self.folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            process = Forked(*command(*self.words, "--out", str(out), board=board), self.folder, ENVIRONMENT)
             while shared.read()[1][aimed] < entry and process.poll() is None:
                 time.sleep(0.0005)
-            if phase == "before the first step":  # the board is there when Python is; most of the phase is imports
-                time.sleep(share * max(0.0, 2.5 - (time.monotonic() - begin)))
+            if phase == "before the first step":
+                time.sleep(share * 0.5)  # about as long as it is
             else:
                 # A checkpoint's write is over, for this aim, where the stretched moment before its rename begins.
                 stretched = STRETCHED if phase == "in a checkpoint write" else 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 
+from forked import Forked
 from survival.killing import ENVIRONMENT, command
 from survival.phases import PHASES, Board
 
@@ -13,10 +13,7 @@ def signalled(tmp_path, phase, *numbers, words, pause=0.0):
     """A process that gets these signals when it enters the phase; what it printed and said, and how long it took."""
     board = tmp_path / "board"
     shared = Board(board)
-    process = subprocess.Popen(
-        command(*words, "--out", "runs", board=board),
-        cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Forked(*command(*words, "--out", "runs", board=board), tmp_path, ENVIRONMENT)
     while not shared.read()[1][PHASES.index(phase)] and process.poll() is None:
         time.sleep(0.001)
     for number in numbers:

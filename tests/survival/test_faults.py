@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import ran
 from survival.killing import ENVIRONMENT, outcome, same
 from survival.signalling import signalled
 
@@ -175,10 +176,8 @@ def test_exhausted_memory_names_a_batch_that_fits(tmp_path, key, words):
     words = ["run", "sgd", *(word for setting in settings for word in ("--set", setting)), "--new", *words]
 
     def limited(megabytes, *more):
-        child = [sys.executable, str(Path(__file__).with_name("exhausted.py")), str(megabytes)]
-        done = subprocess.run(
-            [*child, *words, *more], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
+        child = Path(__file__).with_name("exhausted.py")
+        done = ran(child, [str(megabytes), *words, *more], tmp_path, ENVIRONMENT)
         return done.returncode, done.stderr
 
     for megabytes in (80, 60, 40) if key == "data.batch" else (25, 20, 15, 10):

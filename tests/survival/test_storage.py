@@ -5,10 +5,11 @@ from __future__ import annotations
 import builtins
 import re
 import shutil
-import subprocess
+import signal
 import time
 
 import pytest
+from forked import Forked
 from survival.killing import ENVIRONMENT, command, outcome, same
 from survival.mounts import small
 
@@ -124,16 +125,16 @@ def test_a_disk_that_becomes_read_only_keeps_what_was_safe(small, whole, capsys)
 
 def test_a_directory_that_is_removed_ends_the_run(tmp_path):
     words = [*WORDS, "--max-steps", "100000", "--set", "optimizer.epochs=5000", "--out", "runs"]
-    process = subprocess.Popen(command(*words), cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = Forked(*command(*words), tmp_path, ENVIRONMENT)
     try:
         while not list(tmp_path.glob("runs/sgd/*/metrics.jsonl")):
             time.sleep(0.01)
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()
         (made,) = tmp_path.glob("runs/sgd/*")
         shutil.rmtree(made, ignore_errors=True)
         said = process.communicate(timeout=60)[1]
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
     assert process.returncode == 5, said
     assert "removed while the run was at work" in said
     assert "Traceback" not in said
@@ -142,12 +143,7 @@ def test_a_directory_that_is_removed_ends_the_run(tmp_path):
 
 def test_two_runs_that_start_together_get_two_directories(tmp_path):
     words = command(*WORDS, "--out", "runs")
-    both = [
-        subprocess.Popen(
-            words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
+    both = [Forked(*words, tmp_path, ENVIRONMENT) for _ in range(2)]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     places = [out.splitlines()[-1] for out, _ in said]

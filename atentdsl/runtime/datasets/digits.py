@@ -9,17 +9,14 @@ E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
-from typing import TYPE_CHECKING
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from atentdsl.runtime.data import Arrays
 from atentdsl.runtime.errors import DataMissing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["load"]
 
@@ -42,19 +39,18 @@ def load(root: Path | None = None) -> Arrays:
     >>> len(arrays.train_y), len(arrays.test_y)
     (1438, 359)
     """
-    from sklearn.datasets import load_digits  # takes a second to import, and other data sets do not need it
-
     try:
-        published = load_digits()
+        rows = np.loadtxt(_file(), delimiter=",")
+        images, target = rows[:, :-1].reshape(-1, *SHAPE[1:]), rows[:, -1]
     except Exception as error:  # unpacking and parsing raise what they happen to raise
         raise _damaged(f"cannot be read: {type(error).__name__}: {error}") from error
     # In one byte order and type, so that the hash is every machine's.
-    seen = hashlib.sha256(published.images.astype("<f8").tobytes())
-    seen.update(published.target.astype("<i8").tobytes())
+    seen = hashlib.sha256(images.astype("<f8").tobytes())
+    seen.update(target.astype("<i8").tobytes())
     if seen.hexdigest() != SHA256:
         raise _damaged(f"has digits of sha256 {seen.hexdigest()}, expected {SHA256}")
-    pixels = torch.from_numpy(np.rint(published.images * 255 / LEVELS).astype(np.uint8)).unsqueeze(1)
-    labels = torch.from_numpy(published.target.astype(np.int64))
+    pixels = torch.from_numpy(np.rint(images * 255 / LEVELS).astype(np.uint8)).unsqueeze(1)
+    labels = torch.from_numpy(target.astype(np.int64))
     test = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(CLASSES):
         members = torch.nonzero(labels == label).flatten()
@@ -63,7 +59,16 @@ def load(root: Path | None = None) -> Arrays:
     return Arrays(pixels[~test], labels[~test], pixels[test], labels[test], CLASSES)
 
 
+def _file() -> Path:
+    """Where scikit-learn has them. The package is looked for and not imported: that takes longer than a short run."""
+    found = importlib.util.find_spec("sklearn")
+    folders = found.submodule_search_locations if found else None
+    if not folders:
+        raise FileNotFoundError("scikit-learn is not installed")
+    return Path(folders[0]) / "datasets" / "data" / "digits.csv.gz"
+
+
 def _damaged(damage: str) -> DataMissing:
-    path = resources.files("sklearn.datasets") / "data" / "digits.csv.gz"
+    path = _file()
     put = "an undamaged copy in its place, by installing scikit-learn anew"
     return DataMissing(f"scikit-learn's digits are damaged: {path} {damage}", put, "`atentdsl run mnist/sgd`")
