@@ -1,7 +1,7 @@
 """Adversarial training declared as a recipe and compiled into a readable PyTorch training loop.
 
-`load`, `compile`, `draw`, `train`, `evaluate` and `bench` take a recipe as a path, the name of a shipped recipe, or a
-dict. Importing this package loads no torch: it comes with the first call that computes.
+`load`, `compile`, `draw`, `train`, `evaluate`, `certify` and `bench` take a recipe as a path, the name of a shipped
+recipe, or a dict. Importing this package loads no torch: it comes with the first call that computes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atentdsl.api import bench, bench_epoch, compile, draw, evaluate, interrupted, load, resume, train
+    from atentdsl.api import (
+        bench,
+        bench_attack,
+        bench_epoch,
+        certify,
+        compile,
+        draw,
+        evaluate,
+        export,
+        interrupted,
+        load,
+        resume,
+        train,
+    )
     from atentdsl.source import RecipeError
     from atentdsl.version import __version__
 
@@ -17,10 +30,13 @@ __all__ = [
     "RecipeError",
     "__version__",
     "bench",
+    "bench_attack",
     "bench_epoch",
+    "certify",
     "compile",
     "draw",
     "evaluate",
+    "export",
     "interrupted",
     "load",
     "resume",

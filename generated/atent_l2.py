@@ -1,7 +1,7 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: da6c38a3d16fda978e39d228724f2c7692dfc23e3501916278a5fe9a40be7525
+sha256 of the recipe's values: 94aa289996cc2ca865c31491f937b6048df9fb14ef238069b73417243883ff76
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 44de2212c7b207bd0032bc40b8a01323e4fc82b726df58ec6f1edb2d25d8220d
+sha256 of the recipe's values: 7867e32abb569c69cdfd5bbefd04590b2ecaa55ed8ccfa953ca071466d26e03f
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

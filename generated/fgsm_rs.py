@@ -1,7 +1,7 @@
 """fgsm_rs: one training step, as its recipe says.
 
 Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 998e3c649f55a109a66b41cbd39e90aabcebe46b7f2c9fd62a0110afbc340acc
+sha256 of the recipe's values: 28dbbe5c3651033adcaa1330ea0af93162638cd7ea7d574f87b008489a2c8a6a
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 923094dd455a458e6946e3dc51922b792800a3923969abdc26ec4e9889408888
+sha256 of the recipe's values: 97f5ac546301106daecf770566672d5503a8e50ff92362192e9f45036a5de518
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes, at a tolerance of 0.002:

@@ -29,13 +29,16 @@ class Forked:
         program: a script's path, or `COMMAND_LINE`.
         words: its arguments.
         cwd, env: as for `subprocess.Popen`.
+        terminal: the path of the one that it is to have; without one what it prints and says is kept.
     """
 
-    def __init__(self, program: str | Path, words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, program: str | Path, words: Sequence[str], cwd: Path, env: Mapping[str, str], terminal: str | None = None
+    ) -> None:
         self._said = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115
-        paths = [file.name for file in self._said]
+        paths = [terminal] * 3 if terminal else [os.devnull, *(file.name for file in self._said)]
         self._process = _SERVER.Process(
-            target=_become, args=(str(program), [str(word) for word in words], str(cwd), dict(env), *paths)
+            target=_become, args=(str(program), [str(word) for word in words], str(cwd), dict(env), paths)
         )
         self._process.start()
 
@@ -76,18 +79,19 @@ def ran(
     return subprocess.CompletedProcess([str(program), *words], process.returncode, out, said)
 
 
-def _become(program: str, words: list[str], cwd: str, env: dict[str, str], out: str, said: str) -> None:
+def _become(program: str, words: list[str], cwd: str, env: dict[str, str], paths: list[str]) -> None:
     """In the process that was forked: what a fresh interpreter would find, then the program."""
+    os.setsid()  # the first terminal that it opens is its own
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, out, os.O_WRONLY), (2, said, os.O_WRONLY)):
-        opened = os.open(path, flags)
+    for number, path in enumerate(paths):
+        opened = os.open(path, os.O_RDWR)
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, errors="backslashreplace", buffering=1)  # noqa: SIM115
     if program == COMMAND_LINE:
         from atentdsl.__main__ import main

@@ -1,7 +1,7 @@
-"""The library: load, compile, draw, train, evaluate and bench.
+"""The library: load, compile, draw, train, evaluate, certify, export and bench.
 
-Each takes a recipe as a path, the name of a shipped recipe, or a dict; `train`, `draw` and `evaluate` also take the
-caller's own network and data. The command line is a thin caller of these.
+Each but `export` takes a recipe as a path, the name of a shipped recipe, or a dict; `train`, `draw`, `evaluate` and
+`certify` also take the caller's own network and data. The command line is a thin caller of these.
 
 >>> import atentdsl
 >>> recipe = atentdsl.load("atent_linf", ["sampler.attack.moves=3"])
@@ -25,7 +25,7 @@ Training it, and what came of it:
 >>> import tempfile
 >>> run = atentdsl.train(recipe, model=network, out=tempfile.mkdtemp(), max_steps=3, quiet=True)
 >>> sorted(run.evaluation["attacks"]["pgd-20"])
-['norm', 'radius', 'restarts', 'robust_accuracy', 'step_size', 'steps']
+['attacked', 'loss', 'norm', 'radius', 'restarts', 'robust_accuracy', 'robust_interval', 'start', 'step_size', 'steps']
 >>> atentdsl.evaluate(run.path) == run.evaluation
 Traceback (most recent call last):
     ...
@@ -36,8 +36,10 @@ True
 
 from __future__ import annotations
 
-from atentdsl.api.benchmarking import bench, bench_epoch
+from atentdsl.api.benchmarking import bench, bench_attack, bench_epoch
+from atentdsl.api.certifying import certify
 from atentdsl.api.evaluating import awaits_evaluation, evaluate
+from atentdsl.api.exporting import export
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
 from atentdsl.api.training import interrupted, resume, train
 from atentdsl.api.work import Run
@@ -48,10 +50,13 @@ __all__ = [
     "Source",
     "awaits_evaluation",
     "bench",
+    "bench_attack",
     "bench_epoch",
+    "certify",
     "compile",
     "draw",
     "evaluate",
+    "export",
     "interrupted",
     "load",
     "resume",

@@ -75,6 +75,31 @@ def bench_epoch(
         return measured_epoch(subject(recipe, overrides, device, user_code), steps, rounds)
 
 
+def bench_attack(
+    recipe: Source,
+    *,
+    overrides: Sequence[str] = (),
+    rounds: int = 20,
+    device: str = "auto",
+    threads: int | None = None,
+    user_code: bool = True,
+) -> dict[str, Any]:
+    """How long an evaluation's PGD-20 takes on the recipe's network, and how long its network passes alone.
+
+    At the batch that is measured fastest; the keys are those of `atentdsl.benchmark.attack`.
+
+    Args:
+        recipe, overrides, rounds, device, threads, user_code: as for `bench`.
+
+    Raises:
+        RecipeError, DeviceUnavailable, UserCodeRefused: as for `bench`.
+    """
+    from atentdsl.benchmark import measured_attack
+
+    with _threads(threads):
+        return measured_attack(subject(recipe, overrides, device, user_code), rounds)
+
+
 def subject(recipe: Source, overrides: Sequence[str] = (), device: str = "auto", user_code: bool = True) -> Subject:
     """The recipe compiled, with random weights and drawn images, on the device: what `bench` measures."""
     from atentdsl.benchmark import Subject

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from atentdsl.api import subjects
+from atentdsl.api.attacking import instead, is_recipe
 from atentdsl.api.recipes import Source, load
+from atentdsl.api.resolving import resolve
+from atentdsl.api.scrutiny import scrutinised
 from atentdsl.api.work import Run
 
 if TYPE_CHECKING:
@@ -20,9 +23,16 @@ if TYPE_CHECKING:
 def evaluate(
     subject: str | Path | Run | Source,
     *,
+    architecture: str | None = None,
+    recipe: Source | None = None,
     model: nn.Module | None = None,
     data: Dataset[Any] | None = None,
+    attacked_by: Sequence[str] = (),
     split: Literal["test", "validation"] = "test",
+    first: int | None = None,
+    sanity: bool = False,
+    transfer_from: nn.Module | None = None,
+    curves: str | Path | None = None,
     device: str = "auto",
     data_root: str | Path | None = None,
     overrides: Sequence[str] = (),
@@ -32,33 +42,61 @@ def evaluate(
     """Clean and robust accuracy of a run's checkpoint, or of the caller's own network, under a recipe's attacks.
 
     Args:
-        subject: a run or its directory; or a recipe, for a network passed as `model` or the weights of its
-            `[model] init`.
+        subject: a run or its directory; a file of weights, safetensors or a state dict; `module:attribute`, a network
+            of one's own; or a recipe, for a network passed as `model` or the weights of its `[model] init`.
+        architecture: what a file's weights are of: an installed network's name, or `module:attribute`.
+        recipe: the data and attacks for a file of weights or for `module:attribute`.
         model: the caller's own network, with its weights unless the subject is a run, whose weights it takes.
         data: the images to evaluate on instead of the recipe's split.
+        attacked_by: attacks instead of the recipe's: names as `[evaluate] attacks` takes them, and recipes whose
+            samplers attack, each a path or a shipped recipe's name, with overrides behind it (`PATH,KEY=VALUE,…`).
         split: which of the recipe's splits.
+        first: how many of the images; all where not given.
+        sanity: looks for signs of masked gradients, on the first 256 of the images at most, as
+            `evaluation.sanity.sanity` does: `sanity` lists the checks.
+        transfer_from: another network of the same data, whose perturbations `sanity` tries on this one.
+        curves: the folder for accuracy against radius, steps and restarts, on the first 256 of the images at most, as
+            `evaluation.curves.curves` makes them: `curves.json`, `curves.csv`, and figures as PNG and SVG.
         device: `auto`, `cpu` or `cuda`.
         data_root: where data sets on disk are.
         overrides: as for `load`, for example `evaluate.restarts=10`; `model.init=PATH` takes the weights from there
             and not from the run.
-        user_code: whether a network that the recipe names as `module:attribute` may be imported and run.
+        user_code: whether a network that is named as `module:attribute` may be imported and run.
         trust: reads `[model] init` from a TorchScript archive or an exported program too, which can run code.
+
+    Where a check fails, or a curve says that a figure is not final, `warnings` says so and stands first.
 
     Raises:
         RecipeError, DataMissing, DeviceUnavailable: as for `train`.
+        ValueError: of `first` images there is none.
+        StorageFailed: `curves` is a folder of other things, or cannot be written.
         WeightsRefused, UserCodeRefused: the weights or the code that the recipe names are not taken.
         NotARunDirectory, CheckpointBroken: the run cannot be read; says what is missing or damaged.
-        ValueError: there is no network to evaluate.
+        SubjectRefused: there is no network to evaluate; says what to say with the subject.
+        UnsuitedAttack, ExtraMissing: an attack cannot be made on this network, or needs a package that is not here.
     """
     from atentdsl.evaluation import attacks, evaluation
-    from atentdsl.runtime import checkpoint, devices
+    from atentdsl.evaluation.whitebox import evaluated_ball, leading
+    from atentdsl.reporting.curves import require_room
+    from atentdsl.runtime import allocator, checkpoint, devices
+    from atentdsl.runtime.accuracy import classes_of
     from atentdsl.runtime.data import from_dataset
     from atentdsl.runtime.directory import BEST, RECIPE, RunDirectory
-    from atentdsl.runtime.errors import NotGiven
+    from atentdsl.runtime.errors import NotGiven, SubjectRefused
 
-    place = subject.path if isinstance(subject, Run) else subject
+    if first is not None and first < 1:
+        raise ValueError(f"at least one image is wanted, not {first}")
+    if curves is not None:
+        require_room(Path(curves))
+    recipes = [text for text in attacked_by if is_recipe(text)]
+    if attacked_by:
+        overrides = [*overrides, *instead([text for text in attacked_by if text not in recipes])]
+    named = resolve(subject, architecture, recipe, overrides, own_network=model is not None)
+    place, overrides = named.source, named.overrides
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
     checked = load(run.path / RECIPE if run else place, overrides)
+    if sanity or curves is not None:
+        evaluated_ball(checked)  # before an evaluation that takes long
     chosen = devices.choose(device)
     own = run is not None and run.manifest()
     if data is not None:
@@ -74,10 +112,9 @@ def evaluate(
     begun = load(run.path / RECIPE).model.init if run else subjects.RANDOM
     elsewhere = model is None and checked.model.init != begun  # what a run began with is not what it is evaluated with
     if network is None:
-        if run is None and not elsewhere:
-            raise ValueError(
-                "a recipe has no weights: pass a network as `model`, or a run's directory, or set `model.init`"
-            )
+        if run is None and not elsewhere and not named.whole:
+            why = "a recipe has no weights: pass a network as `model`, or a run's directory, or set `model.init`"
+            raise SubjectRefused(str(checked.name), why)
         if own and own["model"] == subjects.GIVEN:
             raise NotGiven(subjects.OWN_NETWORK)
         shown = training if data is None else images
@@ -85,16 +122,25 @@ def evaluate(
     if run is not None and not elsewhere:
         checkpoint.load(network, run.checkpoint(BEST), sealed=True)
     network.to(chosen)
+    images = (images if first is None else leading(images, first)).to(chosen)
+    allocator.keep()  # an attack frees and asks for the same tensors again and again
     trained = subjects.trained(own) if own and not elsewhere else None
-    return evaluation(
+    found = evaluation(
         network,
-        images.to(chosen),
-        attacks(checked),
+        images,
+        attacks(checked, classes_of(network, images), recipes),
         split_name,
         checked.header.seed,
         checked.evaluate.batch,
         trained=trained,
+        independent=checked.evaluate.independent,
+        precision=checked.evaluate.precision,
     )
+    if first is not None:
+        found["first"] = first
+    folder = None if curves is None else Path(curves)
+    other = None if transfer_from is None else transfer_from.to(chosen)
+    return scrutinised(network, images, checked, found, sanity=sanity, curves=folder, source=other)
 
 
 def awaits_evaluation(run: str | Path) -> bool:

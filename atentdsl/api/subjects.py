@@ -52,22 +52,26 @@ def network(
         fresh: leaves the weights random whatever the recipe says: others are going to take their place.
 
     Raises:
+        ArchitectureUnfit: an installed architecture cannot take the images.
         UserCodeRefused: the code that the recipe names must not run, or is no such network.
         WeightsRefused, NotARunDirectory, CheckpointBroken: as for `foreign_weights.read` and `fill`.
     """
     from atentdsl.runtime import models
     from atentdsl.runtime import user_code as code
-    from atentdsl.runtime.errors import UserCodeRefused
+    from atentdsl.runtime.errors import ArchitectureUnfit, UserCodeRefused
     from atentdsl.runtime.normalise import statistics
 
     name, seed = recipe.model.name, recipe.header.seed
     if code.is_code(name):
         if not user_code:
-            raise UserCodeRefused(name, "code that a recipe names is not run with --no-user-code")
+            raise UserCodeRefused(name, "its code is not run with --no-user-code")
         made = code.build(name, training.shape, training.classes, seed)
     else:
         mean, std = statistics(training.x)
-        made = models.build(name, training.shape, training.classes, mean, std, seed)
+        try:
+            made = models.build(name, training.shape, training.classes, mean, std, seed)
+        except ValueError as error:
+            raise ArchitectureUnfit(name, str(error)) from error
     if recipe.model.init != RANDOM and not fresh:
         from atentdsl.runtime import foreign_weights
 

@@ -75,6 +75,7 @@ def train(
         StorageFailed: a file cannot be written.
         MemoryExhausted: names a batch size that fits.
     """
+    from atentdsl.evaluation import modules
     from atentdsl.runtime import devices, manifest
     from atentdsl.runtime.directory import MANIFEST, MODULE, RECIPE, RunDirectory
     from atentdsl.runtime.interruption import interruptions_heeded
@@ -104,7 +105,7 @@ def train(
             MODULE: text,
             MANIFEST: json.dumps(made, indent=2, ensure_ascii=False) + "\n",
         }
-        texts |= {f"attacks/{attack.name}.py": attack.compiled.text for attack in work.attacks}
+        texts |= modules(work.attacks)
         directory = RunDirectory.create(Path(out), checked.name, texts)
         return work.done(directory, asked, quiet, Saving(checkpoint_steps, checkpoint_minutes), max_steps)
 

@@ -86,6 +86,7 @@ class Work:
     ) -> Work:
         """Images and network on the device, and the attacks compiled; `fresh` as for `subjects.network`."""
         from atentdsl.evaluation import attacks
+        from atentdsl.runtime.accuracy import classes_of
 
         training, validation, held = subjects.images(recipe, own.data, own.test, own.data_root)
         training, validation = training.to(device), validation.to(device)
@@ -94,7 +95,8 @@ class Work:
             network = subjects.network(recipe, training, user_code=own.user_code, trust=own.trust, fresh=fresh)
         network.to(device)
         held = held and held.to(device)
-        return cls(recipe, text, network, training, validation, held, attacks(recipe), device, precision)
+        made = attacks(recipe, classes_of(network, training))
+        return cls(recipe, text, network, training, validation, held, made, device, precision)
 
     def program(self, file: str = "") -> Any:
         """The module, stored in `file`, to be run in the work's precision."""
@@ -172,7 +174,7 @@ class Work:
         max_steps: int | None,
         content: Mapping[str, Any] | None,
     ) -> Run:
-        from atentdsl.evaluation import evaluation
+        from atentdsl.evaluation import evaluation, watching
         from atentdsl.runtime import checkpoint, snapshot
         from atentdsl.runtime.directory import EVALUATION, MANIFEST, MODULE, RECIPE
         from atentdsl.runtime.errors import Interrupted
@@ -200,7 +202,7 @@ class Work:
                 self.network,
                 self.training,
                 self.validation,
-                watch=[attack.withstands for attack in self.attacks[:1]],
+                watch=[attack.withstands for attack in watching(self.attacks)],
                 seed=recipe.header.seed,
                 directory=directory,
                 progress=progress,
@@ -220,7 +222,18 @@ class Work:
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
         trained = subjects.trained(directory.manifest())
         seed, size = recipe.header.seed, recipe.evaluate.batch
-        result = evaluation(self.network, images, self.attacks, split, seed, size, heed, trained)
+        result = evaluation(
+            self.network,
+            images,
+            self.attacks,
+            split,
+            seed,
+            size,
+            heed,
+            trained,
+            independent=recipe.evaluate.independent,
+            precision=recipe.evaluate.precision,
+        )
         directory.write_json(EVALUATION, result)
         snapshot.remove_all_but_newest(directory.checkpoints)
         return Run(directory.path, recipe, self.network, result)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "runs", "new", "bench", "doctor")
+COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "certify", "export", "runs", "new", "bench", "doctor")
 
 
 class Lazy(click.Group):
@@ -96,6 +96,7 @@ def _explained(error: Exception) -> int:
         _say(render(error, colour=sys.stderr.isatty()))
         return 2
     known = {
+        errors.ArchitectureUnfit: 2,
         errors.DataMissing: 3,
         errors.Diverged: 4,
         errors.DeviceUnavailable: 2,
@@ -103,9 +104,14 @@ def _explained(error: Exception) -> int:
         errors.RunBusy: 2,
         errors.CheckpointBroken: 6,
         errors.CannotResume: 6,
+        errors.CannotExport: 2,
         errors.MemoryExhausted: 7,
         errors.NotFinite: 2,
         errors.NotGiven: 2,
+        errors.UnsuitedAttack: 2,
+        errors.ExtraMissing: 2,
+        errors.SubjectRefused: 2,
+        errors.NotCertifiable: 2,
         errors.WeightsRefused: 2,
         errors.UserCodeRefused: 2,
         OSError: 5,

@@ -8,11 +8,13 @@ import click
 @click.command("list")
 @click.argument("what", metavar="[WHAT]", required=False)
 def command(what: str | None) -> None:
-    """List what a recipe can say. WHAT is a family such as `kernels`, a kind such as `langevin`, or `recipes`."""
-    from atentdsl.cli.vocabulary import families, family_text, kind_text, places
+    """List what a recipe can say. WHAT is a family such as `kernels`, a kind such as `mala`, `recipes` or `attacks`."""
+    from atentdsl.cli.vocabulary import attacks_text, families, family_text, kind_text, places
 
     if what is None:
-        click.echo("\n".join(family_text(name) for name in families()))
+        click.echo("\n".join([*(family_text(name) for name in families()), attacks_text()]))
+    elif what == "attacks":
+        click.echo(attacks_text())
     elif what in families():
         click.echo(family_text(what))
     elif places(what):

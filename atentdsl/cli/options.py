@@ -16,7 +16,7 @@ user_code = click.option(
     "user_code",
     flag_value=False,
     default=True,
-    help="Refuse a network that the recipe names as `module:attribute`: such code runs.",
+    help="Refuse a network that is named as `module:attribute`: such code runs.",
 )
 trust = click.option(
     "--trust",

@@ -12,22 +12,50 @@ def evaluation_table(name: str, evaluation: dict[str, Any]) -> str:
     """Clean and robust accuracy, each attack with its whole setting.
 
     >>> attack = {"norm": "linf", "radius": 0.1, "steps": 20, "step_size": 0.0125, "restarts": 1}
-    >>> attack["robust_accuracy"] = 0.5
-    >>> print(evaluation_table("mine", {"split": "test", "n": 8, "clean_accuracy": 1.0, "attacks": {"pgd-20": attack}}))
+    >>> attack |= {"robust_accuracy": 0.5, "robust_interval": [0.157, 0.843]}
+    >>> found = {"split": "test", "n": 8, "clean_accuracy": 1.0, "clean_interval": [0.631, 1.0]}
+    >>> print(evaluation_table("mine", found | {"attacks": {"pgd-20": attack}, "worst": []}))
     mine, 8 test images
-    clean     100.0 %
-    pgd-20     50.0 %  linf radius 0.1, 20 steps of 0.0125, 1 restart
+    clean     100.0 %  (63.1 to 100.0)
+    pgd-20     50.0 %  (15.7 to 84.3)  linf radius 0.1, 20 steps of 0.0125, 1 restart
     """
     of = f" of {evaluation['data']}" if "data" in evaluation else ""
-    lines = [
-        f"{name}, {evaluation['n']} {evaluation['split']} images{of}",
-        f"clean     {_share(evaluation['clean_accuracy'])}",
-    ]
+    wide = max([9, *map(len, evaluation["attacks"])])
+    lines = [f"WARNING: {warning}" for warning in evaluation.get("warnings", [])]
+    lines.append(f"{name}, {evaluation['n']} {evaluation['split']} images{of}")
+    lines.append(f"{'clean':<{wide}} {_with_interval(evaluation, 'clean')}")
     for attack, found in evaluation["attacks"].items():
-        restarts = f"{found['restarts']} restart{'s' if found['restarts'] > 1 else ''}"
-        setting = f"{found['norm']} radius {found['radius']:g}, {found['steps']} steps of {found['step_size']:g}"
-        lines.append(f"{attack:<10}{_share(found['robust_accuracy'])}  {setting}, {restarts}")
+        lines.append(f"{attack:<{wide}} {_with_interval(found, 'robust')}  {_setting(found)}")
+    for worst in evaluation["worst"]:
+        if len(worst["attacks"]) > 1:
+            lines.append(
+                f"{'worst':<{wide}} {_with_interval(worst, 'robust')}  {worst['norm']} radius {worst['radius']:g}, "
+                f"of these {len(worst['attacks'])}"
+            )
     return "\n".join(lines)
+
+
+def _setting(found: dict[str, Any]) -> str:
+    """What an attack was, in a line; its report has all of it."""
+    said = [f"{found['norm']} radius {found['radius']:g}"]
+    if "library" in found:
+        said.append(found["library"])
+    if "step_size" in found:
+        said.append(f"{found['steps']} steps of {found['step_size']:g}")
+    elif "steps" in found:
+        said.append(f"{found['steps']} steps")
+    if found.get("loss", "cross_entropy") != "cross_entropy":
+        said.append(f"on {found['loss']}")
+    if "restarts" in found:
+        said.append(f"{found['restarts']} restart{'s' if found['restarts'] > 1 else ''}")
+    if found.get("after"):
+        said.append(f"after {', '.join(found['after'])}")
+    return ", ".join(said)
+
+
+def _with_interval(found: dict[str, Any], what: str) -> str:
+    low, high = found[f"{what}_interval"]
+    return f"{_share(found[f'{what}_accuracy'])}  ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def step_table(found: dict[str, Any]) -> str:
@@ -83,6 +111,27 @@ def epoch_table(found: dict[str, Any]) -> str:
     return "\n".join([*_lines(table), f"data, log, progress and checkpoints: {share}", _measured(found)])
 
 
+def attack_table(found: dict[str, Any]) -> str:
+    """What `bench --eval` found.
+
+    >>> found = {"attack": "pgd-20", "batch": 256, "attack_ms": 412.0, "limit_ms": 400.0, "ratio_to_limit": 1.03}
+    >>> found |= {"images_per_second": 621.4, "device": "cpu", "precision": "float32", "threads": 2, "rounds": 20}
+    >>> print(attack_table(found))
+    pgd-20   412.0 ms of 256 images, the fastest batch
+    limit    400.0 ms
+    1.030 times the limit, 621 images/s
+    cpu, float32, 2 threads, medians of 20 rounds
+    """
+    return "\n".join(
+        [
+            f"{found['attack']:<8} {found['attack_ms']:.1f} ms of {found['batch']} images, the fastest batch",
+            f"limit    {found['limit_ms']:.1f} ms",
+            f"{found['ratio_to_limit']:.3f} times the limit, {found['images_per_second']:,.0f} images/s",
+            _measured(found),
+        ]
+    )
+
+
 def _lines(table: Table) -> list[str]:
     """The table as text, without colours and whatever the terminal's width."""
     console = Console(width=100, no_color=True, highlight=False)
@@ -93,9 +142,10 @@ def _lines(table: Table) -> list[str]:
 
 def _measured(found: dict[str, Any]) -> str:
     threads, rounds = found["threads"], found["rounds"]
+    tolerance = f", tolerance {found['tolerance']:g}" if "tolerance" in found else ""
     return (
-        f"{found['device']}, {found['precision']}, tolerance {found['tolerance']:g}, "
-        f"{threads} thread{'s' if threads > 1 else ''}, medians of {rounds} round{'s' if rounds > 1 else ''}"
+        f"{found['device']}, {found['precision']}{tolerance}, {threads} thread{'s' if threads > 1 else ''}, "
+        f"medians of {rounds} round{'s' if rounds > 1 else ''}"
     )
 
 

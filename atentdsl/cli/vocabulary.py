@@ -11,6 +11,7 @@ import attrs
 from atentdsl.primitives import registry
 from atentdsl.primitives.primitive import Part
 from atentdsl.recipe import shipped
+from atentdsl.recipe.attack_names import KEYS, PRESETS, STEPPED, names
 from atentdsl.recipe.grammar import field
 from atentdsl.recipe.tables import Installed
 
@@ -84,6 +85,18 @@ def documentation(family: str, kind: str) -> str:
     """A kind's documentation, without its example."""
     registry.primitive(family, kind)
     return (sys.modules[f"atentdsl.primitives.{family}.{kind}"].__doc__ or "").split("\n>>>")[0].strip()
+
+
+def attacks_text() -> str:
+    """The attacks of an evaluation, a line each: the settings that they take, and what the name of a table's says."""
+    lines = [
+        "attacks: What `[evaluate] attacks` and `eval --attack` name; settings stand behind: `pgd-40,restarts=10`."
+    ]
+    for name in names():
+        kind = STEPPED if name == f"{STEPPED}-N" else name
+        takes = PRESETS[name] if name in PRESETS else ", ".join(["norm", "radius", *KEYS[kind]])
+        lines.append(f"    {name:<16} {takes}")
+    return "\n".join([*lines, ""])
 
 
 def _first_line(family: str, kind: str) -> str:

@@ -51,7 +51,7 @@ class Moves:
             pull = f" + {pull}"
         drift = g + (pull if move.covers == "energy" and move.pull == "time" else "")
         if move.drift:
-            drift = self._terms.call(move.drift, move.origin, g=drift, anchor=anchor, shapes="shapes")
+            drift = self._terms.call(move.drift, move.origin, g=drift, z=z, anchor=anchor, shapes="shapes")
         drift += pull if move.covers == "loss" and move.pull == "time" else ""
         if id(move) in self._followed:
             lines.append(f"old = {z}")

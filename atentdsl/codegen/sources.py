@@ -7,6 +7,7 @@ import builtins
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 MODULES = ("math", "torch")
@@ -51,14 +52,11 @@ class Sources:
         plain = inspect.isfunction(function) and name != "<lambda>" and not hasattr(function, "__wrapped__")
         if not plain or function.__closure__:
             raise NotSelfContained(_NO_PLAIN_FUNCTION.format(name=name))
-        source = textwrap.dedent(inspect.getsource(function))
-        tree = ast.parse(source).body[0]
-        if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
-            raise NotSelfContained(_NO_PLAIN_FUNCTION.format(name=name))
+        source, words = _read(function)
         self._taken[name] = function
-        for word in _globals(tree):
+        for word in words:
             self._reach(function, word)
-        self.functions[name] = source.rstrip()
+        self.functions[name] = source
 
     def _reach(self, function: Callable[..., Any], word: str) -> None:
         if word in MODULES:
@@ -71,6 +69,16 @@ class Sources:
                 mend = f"call only torch, math, and functions of its own file or of {SHARED}"
                 raise NotSelfContained(f"`{function.__name__}` in {function.__module__} reaches for `{word}`: {mend}")
             self._take(found)
+
+
+@cache
+def _read(function: Callable[..., Any]) -> tuple[str, tuple[str, ...]]:
+    """A function's source and the names that it reads from outside; kept, since most modules take the same ones."""
+    source = textwrap.dedent(inspect.getsource(function))
+    tree = ast.parse(source).body[0]
+    if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
+        raise NotSelfContained(_NO_PLAIN_FUNCTION.format(name=function.__name__))
+    return source.rstrip(), tuple(_globals(tree))
 
 
 def _globals(function: ast.FunctionDef) -> list[str]:

@@ -8,7 +8,7 @@ INDENT = "    "
 OPENING = {")": "(", "}": "{", "]": "["}
 
 
-def wrapped(text: str, indent: str = "") -> list[str]:
+def wrapped(text: str, indent: str = "", after: int = 0) -> list[str]:
     """The statement as lines: broken at its last bracket where it is too long, and between what stands inside.
 
     At an earlier bracket where the line up to the last would be too long still.
@@ -20,9 +20,13 @@ def wrapped(text: str, indent: str = "") -> list[str]:
     >>> [line.strip() for line in wrapped("z = step(z, g) + pull(z, x)", indent=100 * " ")]
     ['z = step(', 'z, g', ') + pull(z, x)']
 
-    A statement that does not end in a bracket is left as it is.
+    A statement that does not end in a bracket is left as it is. `after` characters follow it on its last line: a comma
+    behind what stands inside a call.
+
+    >>> len(wrapped("f(" + 117 * "a" + ")")), len(wrapped("f(" + 117 * "a" + ")", after=1))
+    (1, 3)
     """
-    if len(indent) + len(text) <= LINE or text[-1:] not in OPENING:
+    if len(indent) + len(text) + after <= LINE or text[-1:] not in OPENING:
         return [indent + text]
     opening, commas = _last_bracket(text)
     tail = ""
@@ -36,7 +40,7 @@ def wrapped(text: str, indent: str = "") -> list[str]:
     parts = [text[begin + 1 : end].strip() for begin, end in zip([opening, *commas], ends, strict=True)]
     lines = [indent + head]
     for part in parts:
-        *first, last = wrapped(part, inner)
+        *first, last = wrapped(part, inner, after=1)
         lines += [*first, f"{last},"]
     return [*lines, indent + text[-1] + tail]
 

@@ -1,6 +1,6 @@
 """What a trained network withstands."""
 
-from atentdsl.evaluation.attacks import Attack, attacks
+from atentdsl.evaluation.attacks import Attack, attacks, modules, watching
 from atentdsl.evaluation.report import evaluation
 
-__all__ = ["Attack", "attacks", "evaluation"]
+__all__ = ["Attack", "attacks", "evaluation", "modules", "watching"]

@@ -1,107 +1,154 @@
-"""Attacks: samplers of the project's own primitives, compiled by its own compiler.
-
-An attack is the evaluated recipe with its sampler replaced, so what attacks is written, lowered and generated like what
-trains. Its module is stored beside the run's.
-"""
+"""The attacks that a network is evaluated by, from what a recipe or the command line calls them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import attrs
-import torch
 from torch import Tensor, nn
 
-from atentdsl.codegen import Compiled, as_module, generate
-from atentdsl.recipe import Recipe, Threat, load, threat
-from atentdsl.runtime.accuracy import correct
-from atentdsl.runtime.streams import Streams, key
+from atentdsl.evaluation.ball import Ball
+from atentdsl.evaluation.sampling import SamplerAttack, gradient_attack, recipe_attack
+from atentdsl.recipe import AttackName, Recipe, Threat, attack_name, load, threat, threat_of
+from atentdsl.recipe.attack_names import LIBRARY
+from atentdsl.runtime.errors import NotFinite, UnsuitedAttack
+from atentdsl.runtime.streams import key
 
-# How far float32 may carry a perturbation beyond its radius: one rounding near 1, or thousands of them summed.
-ROUNDING = {"linf": 1e-5, "l2": 1e-4}
-# How each norm's ball is searched: a random start inside it, and its steepest ascent direction.
-SEARCH = {"linf": ("uniform", "sign"), "l2": ("radial", "l2")}
+
+class Attack(Protocol):
+    """What is asked of every attack; each has its own module.
+
+    Attributes:
+        name: as it was asked for; names its figure in every report.
+        ball: the perturbations that count.
+    """
+
+    @property
+    def name(self) -> str:
+        """As it was asked for."""
+
+    @property
+    def ball(self) -> Ball:
+        """The perturbations that count."""
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that its figure depends on."""
+
+    def withstands(self, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
+        """Which of the images `(batch, *input)` with labels y are classified right under it, a boolean each."""
 
 
 @attrs.frozen(eq=False)
-class Attack:
-    """Projected gradient descent on the negative loss (Madry et al.), from a random start in the ball.
-
-    Attributes:
-        name: for example `pgd-20`.
-        norm, radius, steps, step_size, restarts: its whole setting; lengths in units of inputs in [0, 1].
-        compiled: its sampler.
-    """
+class Library:
+    """A library's attack under the name that it was asked for by."""
 
     name: str
-    norm: str
-    radius: float
-    steps: int
-    step_size: float
-    restarts: int
-    compiled: Compiled = attrs.field(repr=False)
-    _module: Any = attrs.field(repr=False)
+    ball: Ball
+    made: Any
 
     def settings(self) -> dict[str, Any]:
-        """Everything that its figure depends on, for the report."""
-        return {
-            "norm": self.norm,
-            "radius": self.radius,
-            "steps": self.steps,
-            "step_size": self.step_size,
-            "restarts": self.restarts,
-        }
-
-    def perturbed(self, model: nn.Module, x: Tensor, y: Tensor, seed: int, restart: int = 0) -> Tensor:
-        """The attacked images, `(batch, *input)`, inside the ball and the box.
-
-        Raises:
-            ValueError: a perturbation has left its ball or box, which no attack of this project does.
-        """
-        points = self._module.draw(model, x, y, Streams(seed, restart, x.device))
-        z: Tensor = points[-1][0]
-        length = (z - x).flatten(1).norm(p=torch.inf if self.norm == "linf" else 2, dim=1)
-        boxed = ((z >= 0) & (z <= 1)).flatten(1).all(dim=1)
-        inside = (length <= self.radius + ROUNDING[self.norm]) & boxed
-        if not bool(inside.all()):
-            wrong = int(torch.nonzero(~inside)[0])
-            raise ValueError(f"{self.name}: image {wrong} of the batch has left the ball or holds no numbers")
-        return z
+        """Everything that its figure depends on."""
+        return dict(self.made.settings())
 
     def withstands(self, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Which images are classified right after every restart, a boolean each; the fallen are not attacked again."""
-        standing = torch.arange(len(x), device=x.device)
-        for restart in range(self.restarts):
-            if len(standing):
-                z = self.perturbed(model, x[standing], y[standing], key(seed, self.name), restart)
-                standing = standing[correct(model, z, y[standing])]
-        held = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        held[standing] = True
+        """Which of the images are classified right under it, a boolean each.
+
+        Raises:
+            UnsuitedAttack: it is not defined for this network or these images.
+        """
+        try:
+            held: Tensor = self.made.withstands(model, x, y, key(seed, self.name) % 2**31)
+        except NotFinite:
+            raise
+        except ValueError as error:
+            raise UnsuitedAttack(self.name, str(error)) from error
         return held
 
 
-def attacks(recipe: Recipe) -> tuple[Attack, ...]:
-    """The attacks that a recipe is evaluated by, compiled, in its order."""
-    ball = threat(recipe.evaluate, recipe.samplers)
-    return tuple(_pgd(recipe, name, ball) for name in recipe.evaluate.attacks if ball is not None)
+def attacks(recipe: Recipe, classes: int, more: Sequence[str] = ()) -> tuple[Attack, ...]:
+    """The attacks that a recipe is evaluated by, and recipes whose samplers attack too, compiled, in their order.
+
+    Args:
+        recipe: its `[evaluate] attacks`.
+        classes: how many the network tells apart; AutoAttack's parts depend on it.
+        more: recipes, each a path or a shipped recipe's name, with overrides behind it: `PATH,KEY=VALUE,…`.
+
+    Raises:
+        RecipeError: a recipe among `more` is wrong.
+        UnsuitedAttack: a recipe is none that can attack.
+        ExtraMissing: an attack needs a package that is not installed.
+    """
+    named = [attack_name(text) for text in recipe.evaluate.attacks]
+    balls = [(name, threat_of(name, recipe.evaluate, recipe.samplers)) for name in named]
+    found: list[Attack] = [_named(recipe, name, ball, classes) for name, ball in balls if ball is not None]
+    return (*found, *(_of_recipe(text, recipe) for text in dict.fromkeys(more)))
 
 
-def _pgd(recipe: Recipe, name: str, within: Threat) -> Attack:
-    steps, radius = int(name.removeprefix("pgd-")), within.radius
-    step_size = recipe.evaluate.step_size or 2.5 * radius / steps
-    ball = {"kind": f"{within.norm}_ball", "radius": radius}
-    start, drift = SEARCH[within.norm]
-    sampler = {
-        "name": "attack",
-        "moves": steps if radius else 0,
-        "mode": "eval",
-        "start": {"kind": start, "radius": radius, "projected": True},
-        "kernel": {"kind": "gradient", "step_size": step_size or 1.0, "drift": drift},
-        "projection": [ball, {"kind": "box"}],
-    }
-    values = {**recipe.values(), "sampler": [sampler]}
-    values["recipe"] = {**values["recipe"], "name": name}
-    values["optimizer"] = {**values["optimizer"], "restore": "before_update"}  # an attack perturbs no weights
-    compiled = generate(load(values, name=name), "draw")
-    module = as_module(compiled.text, name)
-    return Attack(name, within.norm, radius, steps, step_size, recipe.evaluate.restarts, compiled, module)
+def watching(found: Sequence[Attack]) -> list[Attack]:
+    """The one that training is watched by: the first of gradient steps, whose cost is known and small."""
+    own: list[Attack] = [attack for attack in found if isinstance(attack, SamplerAttack) and attack.watches]
+    return own[:1]
+
+
+def modules(found: Sequence[Attack]) -> dict[str, str]:
+    """The texts of the compiled attacks, by the files of a run's directory that they are kept in."""
+    return {f"attacks/{a.compiled.name}.py": a.compiled.text for a in found if isinstance(a, SamplerAttack)}
+
+
+def _named(recipe: Recipe, name: AttackName, within: Threat, classes: int) -> Attack:
+    ball = Ball(within.norm, within.radius)
+    library = _library(name, ball, classes)
+    if library is None:
+        return gradient_attack(recipe, name, within)
+    # A figure of fewer parts is not AutoAttack's, and is not to be taken for it.
+    return Library("-without-".join([name.text, *getattr(library, "left_out", {})]), ball, library)
+
+
+def _library(name: AttackName, ball: Ball, classes: int) -> Any:
+    """A library's attack of that kind, or None where it is the project's own."""
+    try:
+        if name.kind in LIBRARY:
+            from atentdsl.evaluation.autoattack import AutoAttack
+
+            version = name.kind.removeprefix("autoattack").removeprefix("-") or "standard"
+            return AutoAttack(ball.norm, ball.radius, classes, version)
+        if name.kind == "deepfool":
+            from atentdsl.evaluation.minimal import DeepFool
+
+            return DeepFool(norm=ball.norm, radius=ball.radius)
+        if name.kind == "cw" and ball.norm == "l2":
+            from atentdsl.evaluation.minimal import CarliniWagner
+
+            return CarliniWagner(radius=ball.radius)
+    except ValueError as error:
+        raise UnsuitedAttack(name.text, str(error)) from error
+    return None
+
+
+def _of_recipe(text: str, evaluated: Recipe) -> Attack:
+    source, _, rest = text.partition(",")
+    other = load(source, _parted(rest))
+    own = threat(other.evaluate.model_copy(update={"radius": None, "norm": None}), other.samplers)
+    return recipe_attack(text, other, own or threat(evaluated.evaluate, evaluated.samplers))
+
+
+def _parted(overrides: str) -> list[str]:
+    """The overrides between the commas that stand outside of brackets and quotes: values have some of their own.
+
+    >>> _parted('a.at=[1, 2],b="x,y"')
+    ['a.at=[1, 2]', 'b="x,y"']
+    """
+    parts, depth, quote = [""], 0, ""
+    for sign in overrides:
+        if sign == "," and not depth and not quote:
+            parts.append("")
+            continue
+        parts[-1] += sign
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        else:
+            depth += (sign in "[{") - (sign in "]}")
+    return [part for part in parts if part]

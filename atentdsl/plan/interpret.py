@@ -223,7 +223,8 @@ class Interpreter:
             inside, outside = 0, 0
         drift = g + inside
         if move.drift:
-            drift = self._apply(move.drift, g=drift, anchor=anchor, shapes=[tuple(p.shape) for p in self._parameters()])
+            shapes = [tuple(p.shape) for p in self._parameters()]
+            drift = self._apply(move.drift, g=drift, z=z, anchor=anchor, shapes=shapes)
         drift = drift + outside
         self.old = z
         z = self._apply(move.kernel, index=k, z=z, drift=drift, **self._noise(move.kernel, move.stream, z))

@@ -12,6 +12,10 @@ REFERENCES = {
     "roberts1996langevin": "Roberts, Tweedie: Exponential Convergence of Langevin Distributions and their Discrete "
     "Approximations, Bernoulli 2(4), 1996",
     "chaudhari2017entropysgd": "Chaudhari et al.: Entropy-SGD: Biasing Gradient Descent into Wide Valleys, ICLR 2017",
+    "carlini2017cw": "Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, IEEE S&P 2017",
+    "croce2020autoattack": "Croce, Hein: Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse "
+    "Parameter-free Attacks, ICML 2020",
+    "tramer2019multiple": "Tramer, Boneh: Adversarial Training and Robustness for Multiple Perturbations, NeurIPS 2019",
     "duchi2008l1": "Duchi, Shalev-Shwartz, Singer, Chandra: Efficient Projections onto the l1-Ball for Learning in "
     "High Dimensions, ICML 2008",
     "dong2018mifgsm": "Dong et al.: Boosting Adversarial Attacks with Momentum, CVPR 2018",

@@ -28,7 +28,7 @@ def kinds(family: str) -> tuple[str, ...]:
     """The kinds of one family, in alphabetical order; reads no file.
 
     >>> kinds("drifts")
-    ('l1', 'l2', 'layer', 'raw', 'sign')
+    ('l1', 'l2', 'layer', 'raw', 'sign', 'sparse')
     """
     return tuple(sorted(p.stem for p in (_HERE / family).glob("*.py") if p.stem != "__init__"))
 

@@ -42,6 +42,12 @@ def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise:
     return torch.add(torch.add(z, drift, alpha=step_size), xi, alpha=math.sqrt(2 * step_size) * noise)
 
 
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """The largest logit of another class less that of y, per example."""
+    own = y.unsqueeze(1)
+    return logits.scatter(1, own, -torch.inf).amax(dim=1) - logits.gather(1, own).squeeze(1)
+
+
 def unit_l1(g: Tensor) -> Tensor:
     """g with magnitudes that sum to one per example, zero where g is zero."""
     flat = g.flatten(1)

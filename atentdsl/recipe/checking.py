@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.primitive import Primitive
 from atentdsl.recipe.composition import compositions, over_moves
+from atentdsl.recipe.evaluating import evaluations
 from atentdsl.recipe.grammar import TABLES
 from atentdsl.recipe.limits import beyond_limits
 from atentdsl.recipe.merging import Written, changed_by_name
 from atentdsl.recipe.tables import SCHEMA, Evaluate
-from atentdsl.recipe.threat import scheduled, threat
 from atentdsl.recipe.unknown_keys import unknown_table
 from atentdsl.recipe.wording import diagnoses
 from atentdsl.source import Diagnostic, Document, KeyPath, Span
@@ -64,7 +64,7 @@ def check(
         wrong += over_moves(whole, path, part)
     wrong += compositions(whole, tables) if complete else []
     if complete and {"evaluate", "sampler"} <= tables.keys() and (tables["sampler"] or "sampler" not in meant):
-        wrong += _evaluation(whole, tables["evaluate"], tables["sampler"])
+        wrong += evaluations(whole, tables["evaluate"], tables["sampler"], _top(whole))
     return tables, wrong
 
 
@@ -160,35 +160,7 @@ def _conflicts(whole: Written, path: KeyPath, part: BaseModel) -> Iterator[Diagn
 
 def _range(whole: Written, evaluate: Evaluate) -> Iterator[Diagnostic]:
     """An l-infinity radius beyond the inputs' range; only a norm that is written makes it another norm's."""
-    if evaluate.norm != "l2" and evaluate.radius is not None and evaluate.radius > 1:
+    if evaluate.norm in (None, "linf") and evaluate.radius is not None and evaluate.radius > 1:
         message = f"`radius` {evaluate.radius:g} is larger than the inputs' range"
         mend = 'inputs are in [0, 1]: for 8/255 write 0.031372549; a radius in l2 says `norm = "l2"`'
         yield Diagnostic("inconsistent", message, whole.walk_to(("evaluate", "radius")).at(), help=mend)
-
-
-def _evaluation(whole: Written, evaluate: Evaluate, samplers: list[Kinded]) -> Iterator[Diagnostic]:
-    written = whole.child("evaluate") is not None
-
-    def place(key: str) -> Span:
-        return whole.walk_to(("evaluate", key)).key() if written else _top(whole)
-
-    if len(set(evaluate.attacks)) < len(evaluate.attacks):
-        yield Diagnostic("inconsistent", "an attack is named twice", place("attacks"), help="name each attack once")
-    ball = threat(evaluate, samplers)
-    if evaluate.attacks and ball is None:
-        mend = 'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`'
-        changing = scheduled(evaluate, samplers)
-        known = {"linf": "an l-infinity ball", "l2": "an l2 ball", None: "an l-infinity or l2 ball"}[evaluate.norm]
-        why = f"no sampler of data projects onto {known}" if changing is None else "the sampler's ball changes its own"
-        context = None if changing is None else (whole.walk_to(changing).key(), "this is a schedule")
-        message = f"the attacks have no radius: {why}"
-        yield Diagnostic("inconsistent", message, place("attacks"), "", context, mend)
-    taken = evaluate.attacks and evaluate.radius is None
-    if taken and ball is not None and ball.norm == "linf" and ball.radius > 1:
-        message = f"the attacks take their radius from this ball, and {ball.radius:g} is larger than the inputs' range"
-        mend = "inputs are in [0, 1]: for 8/255 write 0.031372549, or set `radius` in `[evaluate]`"
-        yield Diagnostic("inconsistent", message, whole.walk_to(ball.path).at(), help=mend)
-    if evaluate.select == "robust" and not evaluate.attacks:
-        message = "robust accuracy cannot select a checkpoint without an attack"
-        mend = 'name an attack, or set `select = "clean"`'
-        yield Diagnostic("inconsistent", message, place("select"), help=mend)

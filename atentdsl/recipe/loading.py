@@ -15,7 +15,6 @@ from atentdsl.recipe.checking import check
 from atentdsl.recipe.extending import layers
 from atentdsl.recipe.merging import merge, written
 from atentdsl.recipe.overrides import override
-from atentdsl.recipe.resolved import resolved_text
 from atentdsl.recipe.tables import Recipe
 from atentdsl.source import Diagnostic, Document, RecipeError, read, suggest
 
@@ -79,7 +78,6 @@ def load(
         evaluate=tables["evaluate"],
         file=whole.document.name,
         written=whole,
-        resolved=resolved_text(whole),
     )
 
 

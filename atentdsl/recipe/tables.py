@@ -15,7 +15,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from atentdsl.primitives.primitive import Kinded, Part, Positive
 from atentdsl.primitives.slots import OneOf, PositiveOrSchedule
+from atentdsl.recipe.attack_names import WRITTEN
 from atentdsl.recipe.merging import Written
+from atentdsl.recipe.resolved import resolved_text
 from atentdsl.source import KeyPath, Span
 
 SCHEMA = 1
@@ -126,10 +128,13 @@ class Evaluate(Part):
     """The table `[evaluate]`."""
 
     select: Literal["robust", "clean", "last"] = Field("robust", description="the checkpoint kept, on validation data")
-    attacks: list[Annotated[str, Field(pattern=r"^pgd-[1-9][0-9]{0,3}$")]] = Field(
-        default_factory=lambda: ["pgd-20"], description="pgd-N is N steps; the first one also watches over training"
+    attacks: list[Annotated[str, Field(pattern=rf"^{WRITTEN.pattern}$", max_length=200)]] = Field(
+        default_factory=lambda: ["pgd-20"],
+        description="names, with settings as in `pgd-9,restarts=2`; the first `pgd` or `fgsm` watches over training",
     )
-    norm: Literal["linf", "l2"] | None = Field(None, description="of the attacks; the sampler's ball's, else linf")
+    norm: Literal["linf", "l2", "l1"] | None = Field(
+        None, description="of the attacks; the sampler's ball's, else linf"
+    )
     radius: Annotated[float, Field(ge=0, le=1000)] | None = Field(
         None, description="of the attacks; the sampler's ball's where not given"
     )
@@ -137,6 +142,13 @@ class Evaluate(Part):
     restarts: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="an image counts if it withstands all")
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         512, description="images measured at a time; an attack's draws depend on it"
+    )
+    independent: bool = Field(
+        False,
+        description="each attack is made on all images that are classified right, also where an earlier one did it",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network's passes when it is attacked"
     )
 
 
@@ -149,7 +161,6 @@ class Recipe:
             in; without `[smoothing]` None.
         file: the name its lines are cited by.
         written: its values with their places, to lay overrides over.
-        resolved: the recipe as TOML that stands alone: `extends` and overrides worked in, and said in comments.
     """
 
     header: Header
@@ -163,7 +174,11 @@ class Recipe:
     evaluate: Evaluate
     file: str
     written: Written = attrs.field(eq=False, repr=False)
-    resolved: str = attrs.field(eq=False, repr=False)
+
+    @functools.cached_property
+    def resolved(self) -> str:
+        """The recipe as TOML that stands alone: `extends` and overrides worked in, and said in comments."""
+        return resolved_text(self.written)
 
     @functools.cached_property
     def places(self) -> Mapping[KeyPath, Span]:

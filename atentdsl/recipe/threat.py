@@ -7,10 +7,9 @@ from typing import Any
 
 import attrs
 
+from atentdsl.recipe.attack_names import NORMS, AttackName
 from atentdsl.recipe.tables import Evaluate
 from atentdsl.source import KeyPath
-
-NORMS = ("linf", "l2")
 
 
 @attrs.frozen
@@ -18,7 +17,7 @@ class Threat:
     """A ball around each image.
 
     Attributes:
-        norm: `linf` or `l2`.
+        norm: `linf`, `l2` or `l1`.
         radius: in units of inputs in [0, 1].
         path: where the recipe says the radius.
     """
@@ -39,6 +38,21 @@ def threat(evaluate: Evaluate, samplers: Iterable[Any]) -> Threat | None:
     if evaluate.radius is None:
         return ball
     return Threat(evaluate.norm or (ball.norm if ball else NORMS[0]), evaluate.radius, ("evaluate", "radius"))
+
+
+def threat_of(attack: AttackName, evaluate: Evaluate, samplers: Iterable[Any]) -> Threat | None:
+    """The ball that one attack is confined to: what it says itself, and else what `threat` says for all of them.
+
+    In another norm than theirs it is the first ball of that norm that a sampler of data has. None where there is none.
+    """
+    samplers = list(samplers)
+    shared = threat(evaluate, samplers)
+    norm = attack.norm or (shared.norm if shared else evaluate.norm or NORMS[0])
+    if attack.radius is not None:
+        return Threat(norm, attack.radius, ("evaluate", "attacks"))
+    if shared is not None and norm == shared.norm:
+        return shared
+    return next((Threat(norm, float(r), path) for _, r, path in _balls(samplers, norm) if _one(r)), None)
 
 
 def scheduled(evaluate: Evaluate, samplers: Iterable[Any]) -> KeyPath | None:

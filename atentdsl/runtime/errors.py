@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atentdsl.runtime.evaluation_errors import (
+    CertificationInterrupted,
+    ExtraMissing,
+    NotCertifiable,
+    NotFinite,
+    UnsuitedAttack,
+    placed_among,
+)
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "ArchitectureUnfit",
+    "CannotExport",
     "CannotResume",
+    "CertificationInterrupted",
     "CheckpointBroken",
     "DataMissing",
     "DeviceUnavailable",
     "Diverged",
+    "ExtraMissing",
     "Interrupted",
     "MemoryExhausted",
     "NotARunDirectory",
+    "NotCertifiable",
     "NotFinite",
     "NotGiven",
     "RunBusy",
     "StorageFailed",
+    "SubjectRefused",
+    "UnsuitedAttack",
     "UserCodeRefused",
     "WeightsRefused",
+    "placed_among",
 ]
 
 # Every argument goes to `Exception.__init__`, and the message is made in `__str__`: so the errors survive pickling,
@@ -204,6 +221,55 @@ class CannotResume(Exception):
         return f"{self.path} cannot be resumed: {self.reason}"
 
 
+class CannotExport(Exception):
+    """A run's network cannot be written for others, or not to where it is asked for. Status 2.
+
+    >>> from pathlib import Path
+    >>> print(CannotExport(Path("runs/mine/1"), "it is not finished; go on with `atentdsl run --resume runs/mine/1`"))
+    runs/mine/1 cannot be exported: it is not finished; go on with `atentdsl run --resume runs/mine/1`
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be exported: {self.reason}"
+
+
+class ArchitectureUnfit(ValueError):
+    """An installed network cannot take images of the data set's shape.
+
+    >>> print(ArchitectureUnfit("cnn7", "it wants images of 16 x 16 or larger, not (1, 8, 8)"))
+    the network cnn7 does not suit the data: it wants images of 16 x 16 or larger, not (1, 8, 8)
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the network {self.name} does not suit the data: {self.reason}"
+
+
+class SubjectRefused(ValueError):
+    """What is to be evaluated is no network yet: something has to be said with it, or it is nothing of the kind.
+
+    >>> print(SubjectRefused("theirs.pt", "say what network its weights are of: --architecture NAME"))
+    theirs.pt cannot be evaluated: say what network its weights are of: --architecture NAME
+    """
+
+    def __init__(self, subject: str, reason: str) -> None:
+        super().__init__(subject, reason)
+        self.subject = subject
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.subject} cannot be evaluated: {self.reason}"
+
+
 class WeightsRefused(ValueError):
     """Weights from elsewhere are not taken: they are not there, do not fit, or could run code when loaded.
 
@@ -238,21 +304,6 @@ class UserCodeRefused(ValueError):
 
     def __str__(self) -> str:
         return f"code {self.name} cannot be used: {self.reason}"
-
-
-class NotFinite(ValueError):
-    """A network answers an image with logits that are no finite numbers; accuracies of such answers mean nothing.
-
-    Attributes:
-        image: the image's place in its batch.
-    """
-
-    def __init__(self, image: int) -> None:
-        super().__init__(image)
-        self.image = image
-
-    def __str__(self) -> str:
-        return f"the network's logits for image {self.image} of a batch are not finite"
 
 
 class NotGiven(ValueError):

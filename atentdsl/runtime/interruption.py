@@ -18,8 +18,8 @@ _asked: list[Asked] = []  # of the block that is running, so that one inside it 
 
 
 @contextmanager
-def interruptions_heeded() -> Iterator[Asked]:
-    """Within the block the first SIGINT or SIGTERM only makes the function it gives answer True.
+def interruptions_heeded(said: bytes = SAID) -> Iterator[Asked]:
+    """Within the block the first SIGINT or SIGTERM only makes the function it gives answer True, and says `said`.
 
     A second signal raises KeyboardInterrupt where the process stands. The handlers of before come back at its end.
     Signals reach a process's main thread alone: in any other thread the answer stays False, and nothing is changed.
@@ -46,7 +46,7 @@ def interruptions_heeded() -> Iterator[Asked]:
             raise KeyboardInterrupt
         # print() may have been what the signal interrupted, and it is not re-entrant. Nobody may be reading any more.
         with suppress(OSError):
-            os.write(2, SAID)
+            os.write(2, said)
 
     before: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     _asked.append(lambda: bool(seen))

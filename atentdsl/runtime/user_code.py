@@ -1,4 +1,4 @@
-"""Networks that a recipe names as `module:attribute`: code of the user's own, which is announced before it runs."""
+"""Networks named as `module:attribute`: code of the user's own, which is announced before it runs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _imported(name: str, module: str) -> Any:
         sys.path.insert(0, os.getcwd())
     importlib.invalidate_caches()  # the file may have been written a moment ago
     file = _file(name, module)
-    print(f"atentdsl: running code that the recipe names: {name}, from {file}", file=sys.stderr)
+    print(f"atentdsl: running the code of {name}, from {file}", file=sys.stderr)
     with _its_errors(name):
         return importlib.import_module(module)
 

@@ -198,6 +198,8 @@ def _chain(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
             target = sampler.setdefault("target", {})
             target.setdefault("direction", draw(st.sampled_from(["ascend", "descend"])))
         target.pop("reduction", None)
+        if kernel.get("drift") == "sparse":
+            kernel["drift"] = "l2"
         sampler["projection"] = [p for p in sampler.get("projection", []) if p["kind"] != "box"]
         averaging.pop("over_restarts", None)
     else:
@@ -241,8 +243,8 @@ def _tested(sampler: Table, pull: str | None) -> None:
 @st.composite
 def _evaluate(draw: st.DrawFn, samplers: list[Table]) -> Table:
     """An attack has a radius, its own or the sampler's; robust accuracy has an attack."""
-    attacks = st.lists(st.sampled_from(["pgd-1", "pgd-5"]), max_size=2, unique=True)
-    table: Table = draw(_table(Evaluate, attacks=attacks))
+    attacks = st.sampled_from(["pgd-1", "pgd-5", "fgsm", "pgd-2,restarts=2,loss=margin"])
+    table: Table = draw(_table(Evaluate, attacks=st.lists(attacks, max_size=2, unique=True)))
     balls = [p for sampler in samplers for p in sampler.get("projection", []) if p.get("kind") == "linf_ball"]
     ball = bool(balls) and isinstance(balls[0]["radius"], float)
     if table.get("attacks") == []:

@@ -83,7 +83,11 @@ def test_evaluation_and_manifest_say_everything(small):
     assert (evaluation["split"], evaluation["n"]) == ("test", 359)
     attack = evaluation["attacks"]["pgd-2"]
     settings = {"norm": "linf", "radius": 0.15, "steps": 2, "step_size": 2.5 * 0.15 / 2, "restarts": 1}
-    assert attack == {**settings, "robust_accuracy": attack["robust_accuracy"]}
+    settings |= {"loss": "cross_entropy", "start": "uniform"}
+    found = {name: attack[name] for name in ("robust_accuracy", "robust_interval", "attacked")}
+    assert attack == {**settings, **found}
+    assert attack["attacked"] == round(359 * evaluation["clean_accuracy"])
+    assert attack["robust_interval"][0] < attack["robust_accuracy"] < attack["robust_interval"][1]
     assert 0 <= attack["robust_accuracy"] <= evaluation["clean_accuracy"] <= 1
     manifest = json.loads((small.path / "manifest.json").read_text())
     assert manifest["seed"] == 0

@@ -38,7 +38,7 @@ def wrong():
     return nn.Flatten()
 """
 OWN = ["--set", "model.name=own_nets:small"]
-ANNOUNCED = "atentdsl: running code that the recipe names: own_nets:small, from own_nets.py\n"
+ANNOUNCED = "atentdsl: running the code of own_nets:small, from own_nets.py\n"
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_no_user_code_refuses_before_anything_is_imported(nets, capsys):
         out = capsys.readouterr()
         assert "own_nets:small" in out.err
         assert "--no-user-code" in out.err
-        assert "running code" not in out.err
+        assert "running the code" not in out.err
         assert out.out == ""
         assert "own_nets" not in sys.modules
     assert sorted(nets.rglob("*")) == before
@@ -114,7 +114,7 @@ def test_no_user_code_refuses_before_anything_is_imported(nets, capsys):
 
 def test_no_user_code_lets_installed_networks_run(here, capsys):
     path, said = finished(capsys, *UNTRAINED, "--no-user-code")
-    assert "running code" not in said
+    assert "running the code" not in said
     assert "init" not in manifest(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from atentdsl.runtime.errors import NotFinite
 
 
 def attack(*overrides: str):
-    return attacks(atentdsl.load("sgd", overrides))[0]
+    return attacks(atentdsl.load("sgd", overrides), 10)[0]
 
 
 class Linear(torch.nn.Module):
@@ -68,9 +69,7 @@ def test_an_attack_that_climbs_the_wrong_way_is_caught():
     assert edited != shipped.compiled.text
     from atentdsl.codegen import as_module
 
-    mutant = type(shipped)(
-        shipped.name, "linf", 0.1, 20, shipped.step_size, 1, shipped.compiled, as_module(edited, "mutant")
-    )
+    mutant = attrs.evolve(shipped, module=as_module(edited, "mutant"))
     below = model.margin(x, y) < 0.1
     assert below.any()
     assert not shipped.withstands(model, x, y, 0)[below].any()
@@ -119,11 +118,14 @@ def test_l2_perturbations_stay_in_ball_and_box_and_reach_the_sphere():
 
 
 def test_the_norm_and_radius_left_out_are_those_of_the_sampler_s_ball():
-    assert attacks(atentdsl.load("pgd_at_linf", ["sampler.attack.projection.linf_ball.radius=0.11"]))[0].radius == 0.15
+    assert (
+        attacks(atentdsl.load("pgd_at_linf", ["sampler.attack.projection.linf_ball.radius=0.11"]), 10)[0].ball.radius
+        == 0.15
+    )
     recipe = atentdsl.load("pgd_at_l2").values()
     del recipe["evaluate"]["norm"], recipe["evaluate"]["radius"]
-    (found,) = attacks(atentdsl.load(recipe))
-    assert (found.norm, found.radius) == ("l2", 0.7)
+    (found,) = attacks(atentdsl.load(recipe), 10)
+    assert (found.ball.norm, found.ball.radius) == ("l2", 0.7)
 
 
 def test_a_network_of_no_numbers_is_named_not_counted():
@@ -135,7 +137,7 @@ def test_a_network_of_no_numbers_is_named_not_counted():
 
     x = torch.zeros(6, 1, 8, 8)
     x[4, 0, 0, 0] = 1.0
-    with pytest.raises(NotFinite, match="image 4 of a batch"):
+    with pytest.raises(NotFinite, match="image 4 of those evaluated"):
         accuracy(Broken(), Images(x, torch.zeros(6, dtype=torch.long), 10), [attack().withstands], 0)
 
 

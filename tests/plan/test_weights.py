@@ -243,8 +243,8 @@ MUTANTS = {
     ),
     "nothing is carried": ("self.points[name] - self.points[anchor]", "0 * self.points[anchor]", ["Free-AT"]),
     "no layer's own length": (
-        "shapes=[tuple(p.shape) for p in self._parameters()]",
-        "shapes=[(1, anchor.shape[1])]",
+        "shapes = [tuple(p.shape) for p in self._parameters()]",
+        "shapes = [(1, anchor.shape[1])]",
         ["AWP"],
     ),
 }

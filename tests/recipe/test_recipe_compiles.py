@@ -51,7 +51,7 @@ def step(recipe: Any) -> None:
     shape = (1, 64 * 10 + 10) if of_weights else x.shape
     assert drawn
     assert all(z.shape == shape and math.isfinite(weight) for z, weight in drawn)
-    for attack in attacks(recipe):
+    for attack in attacks(recipe, 10):
         assert attack.withstands(network, x, y, 0).shape == (2,)
     module = as_module(generate(recipe).text, "trained")
     optimizer = module.make_optimizer(network.parameters())

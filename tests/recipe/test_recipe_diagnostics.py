@@ -9,6 +9,7 @@ from recipe.recipe_texts import TEXT
 
 from atentdsl.primitives import registry
 from atentdsl.recipe import load
+from atentdsl.recipe.attack_names import names
 from atentdsl.source import Diagnostic, RecipeError, Span, render
 
 
@@ -203,8 +204,8 @@ ONE = {
     ),
     "an attack unknown": (
         [('"pgd-20"', '"pgd-0"')],
-        ("unknown-value", 35, 12, 7, '`attacks[0]` cannot be `"pgd-0"`', ""),
-        "write `pgd-20` for twenty steps of projected gradient descent",
+        ("unknown-value", 35, 12, 7, "there is no attack `pgd-0`", ""),
+        f"did you mean `pgd-20`? there are: {', '.join(names())}",
     ),
     "a number in quotes": (
         [("noise = 1e-3", 'noise = "1e-3"')],
@@ -333,15 +334,22 @@ ONE = {
             32,
             1,
             7,
-            "the attacks have no radius: no sampler of data projects onto an l-infinity or l2 ball",
+            "the attacks have no radius: no sampler of data projects onto an l-infinity, l2 or l1 ball",
             "",
         ),
         'set `radius` in `[evaluate]`, or both `attacks = []` and `select = "clean"`',
     ),
     "no attack to select by": (
         [('attacks = ["pgd-20"]', 'select = "robust"\nattacks = []')],
-        ("inconsistent", 35, 1, 6, "robust accuracy cannot select a checkpoint without an attack", ""),
-        'name an attack, or set `select = "clean"`',
+        (
+            "inconsistent",
+            35,
+            1,
+            6,
+            "robust accuracy cannot select a checkpoint without an attack that training can be watched by",
+            "",
+        ),
+        'name a `pgd-N` or `fgsm` among the attacks, or set `select = "clean"`',
     ),
     "an attack twice": (
         [('["pgd-20"]', '["pgd-20", "pgd-20"]')],

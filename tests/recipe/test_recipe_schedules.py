@@ -286,4 +286,6 @@ def test_a_ball_of_weights_is_no_threat():
     assert (ball.radius, ball.path[:2]) == (0.1, ("sampler", 1))
     assert recipe.samplers[0].projection[0].radius == 0.7
     mistake = wrong(("[[sampler]]\nname", weights), ('[[sampler.projection]]\nkind = "linf_ball"\nradius = 0.1\n', ""))
-    assert mistake.message == "the attacks have no radius: no sampler of data projects onto an l-infinity or l2 ball"
+    assert (
+        mistake.message == "the attacks have no radius: no sampler of data projects onto an l-infinity, l2 or l1 ball"
+    )

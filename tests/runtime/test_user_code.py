@@ -60,7 +60,7 @@ def test_a_class_a_function_and_a_network_are_built_and_announced(here, capsys, 
     network = built(f"own_nets:{attribute}")
     assert network(torch.zeros(3, *SHAPE)).shape == (3, 10)
     assert all(part.training for part in network.modules())
-    announced = f"atentdsl: running code that the recipe names: own_nets:{attribute}, from own_nets.py\n"
+    announced = f"atentdsl: running the code of own_nets:{attribute}, from own_nets.py\n"
     assert capsys.readouterr().err == announced
 
 
@@ -91,7 +91,7 @@ def test_what_runs_is_announced_before_it_does(here, capsys):
     built("own_nets.nets:small")
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "atentdsl: running code that the recipe names: own_nets.nets:small, from own_nets/nets.py",
+        "atentdsl: running the code of own_nets.nets:small, from own_nets/nets.py",
         "the package runs",
         "the module runs",
     ]

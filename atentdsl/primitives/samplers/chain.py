@@ -106,6 +106,9 @@ def _of_weights(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]
     if target.reduction == "batch_mean":
         message = "weights have one density for the batch, whose loss is the batch's mean already"
         yield "target.reduction", message, "drop `reduction`"
+    if getattr(parameters["kernel"], "drift", "raw") == "sparse":
+        message = "the drift `sparse` moves coordinates within the box of inputs, and weights have none"
+        yield "kernel.drift", message, 'for the direction of the whole gradient write `drift = "l2"`'
     for i, projection in enumerate(parameters["projection"]):
         if projection.kind == "box":
             message = "the box is the range of inputs, and weights have none"
