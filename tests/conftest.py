@@ -13,8 +13,10 @@ import torch
 torch.set_num_threads(1)
 
 # No deadline: a first call loads libraries, and CI's machines are shared. Examples are drawn from a fixed seed, so that
-# a failure is everybody's.
-hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+# a failure is everybody's; more of them by `TEST_EXAMPLES=400 make test`, for who has the time.
+hypothesis.settings.register_profile(
+    "project", deadline=None, derandomize=True, max_examples=int(os.environ.get("TEST_EXAMPLES", "60"))
+)
 hypothesis.settings.load_profile("project")
 
 

@@ -26,7 +26,7 @@ def evaluation_table(name: str, evaluation: dict[str, Any]) -> str:
     lines.append(f"{'clean':<{wide}} {_with_interval(evaluation, 'clean')}")
     for attack, found in evaluation["attacks"].items():
         lines.append(f"{attack:<{wide}} {_with_interval(found, 'robust')}  {_setting(found)}")
-    for worst in evaluation["worst"]:
+    for worst in evaluation.get("worst", []):  # runs of earlier versions say no worst and no intervals
         if len(worst["attacks"]) > 1:
             lines.append(
                 f"{'worst':<{wide}} {_with_interval(worst, 'robust')}  {worst['norm']} radius {worst['radius']:g}, "
@@ -54,8 +54,11 @@ def _setting(found: dict[str, Any]) -> str:
 
 
 def _with_interval(found: dict[str, Any], what: str) -> str:
+    share = _share(found[f"{what}_accuracy"])
+    if f"{what}_interval" not in found:
+        return share
     low, high = found[f"{what}_interval"]
-    return f"{_share(found[f'{what}_accuracy'])}  ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{share}  ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def step_table(found: dict[str, Any]) -> str:

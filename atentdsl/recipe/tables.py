@@ -202,7 +202,7 @@ class Recipe:
             "compile": self.compile.model_dump(exclude_none=True),
             "evaluate": self.evaluate.model_dump(exclude_none=True),
         }
-        smoothed = {} if self.smoothing is None else {"smoothing": self.smoothing.model_dump()}
+        smoothed = {} if self.smoothing is None else {"smoothing": self.smoothing.model_dump(exclude_none=True)}
         return {"schema": SCHEMA, **tables, **smoothed}
 
     def digest(self) -> str:

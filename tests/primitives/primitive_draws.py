@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-modest = settings(max_examples=50)
+modest = settings(max_examples=40)
 DTYPES = (np.float32, np.float64)
 # The statistical tests raise a false alarm with this probability, for a seed drawn anew; the seeds here are fixed.
 FALSE_ALARM = 1e-6

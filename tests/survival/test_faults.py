@@ -189,7 +189,7 @@ def test_exhausted_memory_names_a_batch_that_fits(tmp_path, key, words):
         )
         return done.returncode, done.stderr
 
-    for megabytes in (80, 60, 40) if key == "data.batch" else (25, 20, 15, 10):
+    for megabytes in (70, 80, 60, 40) if key == "data.batch" else (25, 20, 15, 10):
         code, said = limited(megabytes)
         if code == 0:
             continue
