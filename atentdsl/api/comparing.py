@@ -120,6 +120,8 @@ def _table(runs: Sequence[Finished], notes: list[str]) -> dict[str, Any]:
                 "runs": [str(run.path) for run in own],
             }
         )
+        if mixed := _told([run.machine for run in own]):
+            notes.append(f"the runs of `{key[0]}` are not of one machine and one set of versions: {mixed}")
     _tell_apart(rows, runs, notes)
     machines = {fingerprint(run.machine): run.machine for run in runs}
     return {"rows": rows, "columns": columns, "machines": list(machines.values())}
@@ -152,6 +154,7 @@ def _cells(run: Finished) -> Iterator[tuple[str, dict[str, Any], float]]:
 
 def _columns(cells: Sequence[tuple[str, dict[str, Any]]], notes: list[str]) -> list[dict[str, Any]]:
     """A column for each name and its settings, numbered where a name has several: unlike things are not averaged."""
+    # in the order they were met in, between the clean accuracy and the worst
     names = sorted(dict.fromkeys(name for name, _ in cells), key=lambda name: (name != "clean", name == "worst"))
     columns = []
     for name in names:
@@ -177,4 +180,5 @@ def _tell_apart(rows: Sequence[dict[str, Any]], runs: Sequence[Finished], notes:
 
 
 def _told(settings: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in differing(settings).items())
+    told = {key: ["none" if v is None else str(v) for v in values] for key, values in differing(settings).items()}
+    return "; ".join(f"{key} {', '.join(dict.fromkeys(values))}" for key, values in told.items())

@@ -58,8 +58,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     ]
     lines += ["", *(f"- Note: {note}" for note in found["notes"])] if found["notes"] else []
     lines += ["", *(f"- Made on: {_told(machine)}" for machine in found["machines"])] if found["machines"] else []
-    lines += ["", *(f"- Runs: `{command}`" for command in found["made_by"])] if found["made_by"] else []
-    lines += ["", f"This table: `{found['command']}`"] if found["command"] else []
+    made_by = [command for command in found["made_by"] if command != found["command"]]
+    lines += ["", *(f"- Runs: `{command}`" for command in made_by)] if made_by else []
+    lines += ["", f"Made by: `{found['command']}`"] if found["command"] else []
     return "\n".join(lines) + "\n"
 
 
@@ -139,7 +140,7 @@ def _draw(axes: Any, *, found: Mapping[str, Any]) -> None:
         marker = MARKERS[number % len(MARKERS)]
         axes.errorbar(means, places, xerr=deviations, fmt=marker, markersize=5, capsize=2, linewidth=1, label=name)
     axes.set_yticks(range(len(found["rows"])), [row["recipe"] for row in found["rows"]])
-    axes.set(xlabel="accuracy, %", xlim=(-2, 102), ylim=(len(found["rows"]) - 0.5, -0.5))
+    axes.set(xlabel="accuracy, % (mean, and a sample standard deviation over seeds to each side)", xlim=(-2, 102), ylim=(len(found["rows"]) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
     for row in range(1, len(found["rows"])):
