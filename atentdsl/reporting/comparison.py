@@ -140,7 +140,11 @@ def _draw(axes: Any, *, found: Mapping[str, Any]) -> None:
         marker = MARKERS[number % len(MARKERS)]
         axes.errorbar(means, places, xerr=deviations, fmt=marker, markersize=5, capsize=2, linewidth=1, label=name)
     axes.set_yticks(range(len(found["rows"])), [row["recipe"] for row in found["rows"]])
-    axes.set(xlabel="accuracy, % (mean, and a sample standard deviation over seeds to each side)", xlim=(-2, 102), ylim=(len(found["rows"]) - 0.5, -0.5))
+    axes.set(
+        xlabel="accuracy, % (mean, and a sample standard deviation over seeds to each side)",
+        xlim=(-2, 102),
+        ylim=(len(found["rows"]) - 0.5, -0.5),
+    )
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
     for row in range(1, len(found["rows"])):
