@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from runtime.real_runs import files
 import atentdsl
 from atentdsl.api import sweeping
 from atentdsl.cli import run
+from atentdsl.recipe import shipped
 from atentdsl.runtime import health, lock, side_by_side
 from atentdsl.runtime.side_by_side import Task
 
@@ -149,26 +151,27 @@ def test_a_recipe_that_is_wrong_is_told_before_any_is_trained(here, begun, capsy
 
 def test_a_run_that_fails_stops_no_other_and_is_named_with_its_reason(tmp_path, begun, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name, table in (("unfit", '[model]\nname = "cnn7"'), ("wild", '[model]\nname = "mlp"')):
-        text = f'schema = 1\n[recipe]\nname = "{name}"\nextends = "sgd"\n{table}\n[optimizer]\nepochs = 1\n'
-        (tmp_path / f"{name}.toml").write_text(text + ("lr = 1e30\n" if name == "wild" else ""))
-    (tmp_path / "fine.toml").write_text(
-        (tmp_path / "wild.toml").read_text().replace("wild", "fine").replace("1e30", "0.1")
-    )
-    words = ["unfit.toml", "wild.toml", "fine.toml", "--seeds", "1", "--set", "evaluate.attacks=['pgd-1']"]
-    assert run(["sweep", *words, "--device", "cpu", "--out", "mine", "--jobs", "3"]) == 1, (
-        "of several codes none is its"
-    )
+    tables = {
+        "unfit": '[model]\nname = "cnn7"',
+        "wild": '[model]\nname = "mlp"\n[optimizer]\nlr = 1e30',
+        "fine": '[model]\nname = "mlp"',
+    }
+    for name, table in tables.items():
+        extends = json.dumps(str(shipped.folder() / "sgd.toml"))
+        (tmp_path / f"{name}.toml").write_text(f'schema = 1\n[recipe]\nname = "{name}"\nextends = {extends}\n{table}\n')
+    words = ["sweep", *(f"{name}.toml" for name in tables), "--seeds", "1", "--set", "optimizer.epochs=1"]
+    words += ["--set", "evaluate.attacks=['pgd-1']", "--device", "cpu", "--jobs", "3"]
+    assert run(words) == 1, "of several codes none is the sweep's"
     out = capsys.readouterr()
     assert "| `fine` | 1 |" in out.out
+    assert out.out.splitlines()[-1] == "runs/sweeps/unfit-wild-fine"
     assert "unfit.toml seed 0 failed with exit code 2: the network cnn7 does not suit the data" in out.err
     assert "wild.toml seed 0 failed with exit code 4: training diverged in epoch 1" in out.err
-    assert "mine/logs/wild-" in out.err
+    assert "(runs/sweeps/unfit-wild-fine/logs/wild-" in out.err
     del begun[:]
-    # of what failed only that is tried again which could go another way
-    assert run(["sweep", *words, "--device", "cpu", "--out", "mine", "--jobs", "3"]) == 1
-    assert [words[1] for words in begun] == ["unfit.toml"]
-    assert "it diverged; remove mine/wild/" in capsys.readouterr().err
+    assert run(words) == 1
+    assert [words[1] for words in begun] == ["unfit.toml"], "what diverged would do so again"
+    assert "it diverged; remove runs/sweeps/unfit-wild-fine/wild/" in capsys.readouterr().err
 
 
 class Stopping(Begun):
@@ -183,7 +186,7 @@ class Stopping(Begun):
         return super().poll()
 
 
-def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, capsys, monkeypatch):
+def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = [QUICK[0], "optimizer.epochs=40", QUICK[2]]
     words = [word for override in overrides for word in ("--set", override)]
@@ -191,8 +194,8 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, ca
     monkeypatch.setattr(Stopping, "sent", False)
     monkeypatch.setattr(side_by_side, "begun", Stopping)
     monkeypatch.setattr("sys.argv", ["atentdsl", *words])
-    assert run(words + ["--jobs", "1"]) == 130
-    said = capsys.readouterr().err
+    assert run([*words, "--jobs", "1"]) == 130
+    said = capfd.readouterr().err
     assert "stopping the runs at their next steps, with checkpoints" in said
     assert (
         "the sweep in mine is interrupted, 0 of 2 runs are finished; go on with `atentdsl sweep sgd --seeds 5,6" in said
@@ -210,14 +213,23 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, ca
     kept = json.loads((tmp_path / f"mine/evaluations/sgd/{stopped.name}.json").read_text())
     own = atentdsl.evaluate(alone, attacked_by=["fgsm"], overrides=["evaluate.independent=true"], device="cpu")
     assert kept == own
-    assert "| recipe | seeds | clean | fgsm | seconds |" in capsys.readouterr().out
+    assert "| recipe | seeds | clean | fgsm | seconds |" in capfd.readouterr().out
 
 
-def test_real_processes_leave_a_table(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run(["sweep", "sgd", "--seeds", "1", *WORDS]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "runs/sweeps/sgd"
-    assert "| `sgd` | 1 |" in (tmp_path / "runs/sweeps/sgd/comparison.md").read_text()
+@pytest.mark.parametrize(("code", "kept"), [(0, True), (3, False)])
+def test_what_a_program_prints_becomes_a_file_only_if_it_ends_well(tmp_path, code, kept):
+    """And its session is its own, which Ctrl-C at the terminal does not reach."""
+    program = f"import os, sys; print(os.getsid(0)); sys.stderr.write(os.environ['A_NUMBER']); sys.exit({code})"
+    out, log, ended = tmp_path / "new/out", tmp_path / "new/log", []
+
+    def work():
+        ended.append((yield Task([sys.executable, "-c", program], log, {**os.environ, "A_NUMBER": "17"}, out)))
+
+    assert side_by_side.side_by_side([work()], 1)
+    assert ended == [code]
+    assert log.read_text() == "17"
+    assert sorted(path.name for path in out.parent.iterdir()) == (["log", "out"] if kept else ["log"])
+    assert not kept or int(out.read_text()) != os.getsid(0)
 
 
 @pytest.mark.parametrize(
