@@ -79,7 +79,10 @@ def finished(folder: Path, notes: list[str], made_by: list[str]) -> Iterator[Fin
         found = [_summary(folder)]
     elif (folder / SWEEP).is_file():
         sweep = _json(folder / SWEEP)
-        jobs = [job["recipe_sha256"] for job in sweep["jobs"]]
+        try:
+            jobs = [job["recipe_sha256"] for job in sweep["jobs"]]
+        except (KeyError, TypeError) as error:
+            raise NotComparable(f"{folder / SWEEP} is of no sweep") from error
         own = [run for run in runs.found(folder) if run.manifest["recipe_sha256"] in jobs]
         found = sorted(own, key=lambda run: jobs.index(run.manifest["recipe_sha256"]))
         made_by.extend(filter(None, [sweep.get("command")]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,15 @@ class Doing:
             words = _atentdsl("eval", str(run.path), *words, "--set", "evaluate.independent=true", *self.shared)
             if code := (yield Task(words, log, self.environment, kept)):
                 return self.failed(job, code, f"its evaluation: {_reason(log, begin)}", log)
+        try:
+            reached = _reached(json.loads(kept.read_text(encoding="utf-8")) if self.attacks else run.evaluation)
+        except (ValueError, LookupError, TypeError):  # code of the user's own may print too
+            kept.unlink(missing_ok=True)
+            return self.failed(job, 1, "its evaluation printed what is no report", log)
         self.done += 1
         self.ended += 1
-        found = json.loads(kept.read_text(encoding="utf-8")) if self.attacks else run.evaluation or {}
         again = ", finished before" if before is not None and before.status == "finished" else ""
-        self.tell(f"[{self.ended}/{self.wanted}] {job.label}: {_reached(found)}{again}")
+        self.tell(f"[{self.ended}/{self.wanted}] {job.label}: {reached}{again}")
 
     def threads(self, run: Summary | None) -> dict[str, str]:
         """The environment; where a run goes on, with its threads, on which its bits depend."""
@@ -135,7 +139,7 @@ def _reason(log: Path, begin: int) -> str:
     return next(iter([*told[-1:], *lines[-1:]]), "it said nothing").removeprefix("atentdsl: ").removeprefix("Error: ")
 
 
-def _reached(evaluation: Mapping[str, Any]) -> str:
+def _reached(evaluation: Any) -> str:
     """Clean and robust accuracy in a few words.
 
     >>> _reached({"clean_accuracy": 0.986, "attacks": {"pgd-20": {"robust_accuracy": 0.5}}})

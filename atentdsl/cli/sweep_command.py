@@ -11,11 +11,12 @@ from atentdsl.cli import options
 
 
 def seed_numbers(context: click.Context, parameter: click.Parameter, value: str) -> int | list[int]:
-    """A number of seeds from 0 on, or the seeds themselves, parted by commas."""
-    parts = [part.strip() for part in value.split(",")]
-    if not all(part.isdecimal() for part in parts) or (len(parts) == 1 and int(value) < 1):
+    """A number of seeds from 0 on, or the seeds themselves, parted by commas; `5,` is seed 5 alone."""
+    parts = [part.strip() for part in value.removesuffix(",").split(",")]
+    one = "," not in value
+    if not all(part.isdecimal() for part in parts) or (one and int(value) < 1):
         raise click.BadParameter(f"{value!r} is neither a number of seeds nor a list such as 0,5,7", context, parameter)
-    return int(value) if len(parts) == 1 else [int(part) for part in parts]
+    return int(value) if one else [int(part) for part in parts]
 
 
 def job_number(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -35,7 +36,7 @@ def job_number(context: click.Context, parameter: click.Parameter, value: str) -
     callback=seed_numbers,
     default="3",
     show_default=True,
-    help="How many seeds, from 0 on; or which.",
+    help="How many seeds, from 0 on; or which, such as 0,5,7 or `5,`.",
 )
 @options.overrides
 @click.option(
