@@ -35,12 +35,10 @@ def compare(
         NotComparable: there is no finished run.
         StorageFailed: a file cannot be written.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     compare([folder + "/mine"])
+    >>> compare(["nowhere"])
     Traceback (most recent call last):
         ...
-    atentdsl.runtime.errors.NotComparable: there is no run in ...
+    atentdsl.runtime.evaluation_errors.NotComparable: no run in nowhere: name a sweep, a run or a folder of runs
     """
     from atentdsl.reporting import comparison
 

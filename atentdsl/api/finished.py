@@ -90,7 +90,7 @@ def finished(folder: Path, notes: list[str], made_by: list[str]) -> Iterator[Fin
         below = [path.parent for path in sorted(folder.glob(f"*/{REQUIRED[0]}"))]
         found = [*runs.found(folder), *(_summary(p) for p in below if all((p / name).is_file() for name in REQUIRED))]
     if not found:
-        raise NotComparable(f"there is no run in {folder}: name a sweep, a run, or a folder of runs")
+        raise NotComparable(f"no run in {folder}: name a sweep, a run or a folder of runs")
     for run in found:
         evaluation = run.evaluation
         if run.status != "finished" or evaluation is None:

@@ -123,7 +123,7 @@ def write(found: Mapping[str, Any], stem: Path) -> list[Path]:
     paths = [folder / f"{name}.md", folder / f"{name}.csv"]
     for path, text in zip(paths, (markdown(found), csv(found)), strict=True):
         write_atomically(path, text.encode())
-    size = (7.0, 1.6 + 0.22 * len(found["rows"]) * max(2, len(found["columns"])))
+    size = (7.0, 1.6 + 0.18 * len(found["rows"]) * max(2, len(found["columns"])))
     return paths + figures.write(folder, name, partial(_draw, found=found), size)
 
 
@@ -149,7 +149,7 @@ def _draw(axes: Any, *, found: Mapping[str, Any]) -> None:
     axes.grid(axis="x", alpha=0.3)
     for row in range(1, len(found["rows"])):
         axes.axhline(row - 0.5, color="grey", linewidth=0.5, alpha=0.5)
-    axes.figure.legend(loc="outside upper center", ncols=min(4, len(columns)), frameon=False)
+    axes.figure.legend(loc="outside upper center", ncols=min(3, len(columns)), frameon=False)
 
 
 def _line(cells: list[str]) -> str:

@@ -277,7 +277,7 @@ def test_a_run_and_the_runs_of_one_name_can_be_named(tmp_path):
 
 
 def test_where_no_run_is_finished_there_is_nothing_to_compare(tmp_path, capsys):
-    with pytest.raises(NotComparable, match="there is no run in"):
+    with pytest.raises(NotComparable, match="no run in"):
         atentdsl.compare([tmp_path])
     path = made(tmp_path, "sgd", 0)
     (path / "evaluation.json").unlink()
