@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +119,8 @@ def evaluation_of(sweep: Path, run: Path) -> Path:
 
 
 def _identified(run: Summary, evaluation: dict[str, Any]) -> Finished:
+    import tomllib
+
     from atentdsl.runtime.directory import METRICS, RECIPE
 
     tables = tomllib.loads((run.path / RECIPE).read_text(encoding="utf-8"))

@@ -15,19 +15,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from atentdsl.api.comparing import compare
 from atentdsl.api.finished import SWEEP
 from atentdsl.api.recipes import load
-from atentdsl.api.sweep_runs import Doing, Failure, Job
-from atentdsl.runtime import lock
-from atentdsl.runtime.directory import write_atomically
-from atentdsl.runtime.errors import CannotResume, NotComparable, StorageFailed, SweepInterrupted
-from atentdsl.runtime.interruption import interruptions_heeded
-from atentdsl.runtime.side_by_side import side_by_side
+
+if TYPE_CHECKING:
+    from atentdsl.api.sweep_runs import Failure, Job
 
 TABLE = "comparison"
 STOPPING = b"atentdsl: stopping the runs at their next steps, with checkpoints; a second signal stops at once\n"
@@ -97,6 +94,12 @@ def sweep(
         ...
     ValueError: a sweep has a recipe, a seed and a job at least
     """
+    from atentdsl.api.sweep_runs import Doing
+    from atentdsl.runtime import lock
+    from atentdsl.runtime.errors import NotComparable, SweepInterrupted
+    from atentdsl.runtime.interruption import interruptions_heeded
+    from atentdsl.runtime.side_by_side import side_by_side
+
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     if not recipes or not numbers or (jobs is not None and jobs < 1):
         raise ValueError("a sweep has a recipe, a seed and a job at least")
@@ -133,6 +136,8 @@ def sweep(
 
 def _jobs(recipes: Sequence[str | Path], overrides: Sequence[str], seeds: Sequence[int]) -> list[Job]:
     """The recipes' jobs in turns, seed by seed, so that a sweep that is stopped has a figure of each; none twice."""
+    from atentdsl.api.sweep_runs import Job
+
     jobs: dict[str, Job] = {}
     for seed in seeds:
         for source in recipes:
@@ -145,6 +150,7 @@ def _jobs(recipes: Sequence[str | Path], overrides: Sequence[str], seeds: Sequen
 def _named(jobs: Sequence[Job]) -> str:
     """A folder's name that tells the recipes, as far as it can.
 
+    >>> from atentdsl.api.sweep_runs import Job
     >>> _named([Job("sgd", "sgd", 0, ""), Job("sgd", "sgd", 1, ""), Job("mart", "mart", 0, "")])
     'sgd-mart'
     """
@@ -177,6 +183,10 @@ def _on_gpu(device: str) -> bool:
 
 def _begun(folder: Path, settings: Mapping[str, Any]) -> int:
     """Takes the folder for this process, and writes what is swept or asks it to be what is there; the lock."""
+    from atentdsl.runtime import lock
+    from atentdsl.runtime.directory import write_atomically
+    from atentdsl.runtime.errors import StorageFailed
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = lock.hold(folder)
@@ -199,6 +209,8 @@ def _begun(folder: Path, settings: Mapping[str, Any]) -> int:
 
 def _agree(folder: Path, settings: Mapping[str, Any]) -> None:
     """Asks a sweep to be the one that the folder was begun with."""
+    from atentdsl.runtime.errors import CannotResume
+
     mend = "ask for that again, or name another folder by --out"
     try:
         before = json.loads((folder / SWEEP).read_text(encoding="utf-8"))

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import atentdsl
-from atentdsl.api import comparing
 from atentdsl.cli import run
 from atentdsl.reporting.comparison import markdown
 from atentdsl.runtime import lock
@@ -94,7 +93,7 @@ def test_means_and_sample_deviations_over_seeds(tmp_path):
 )
 def test_another_deviation_or_mean_is_noticed(tmp_path, monkeypatch, name, mutant):
     three(tmp_path)
-    monkeypatch.setattr(comparing.statistics, name, mutant)
+    monkeypatch.setattr(statistics, name, mutant)
     with pytest.raises(AssertionError):
         agrees_with_numpy(atentdsl.compare([tmp_path]))
 
