@@ -190,7 +190,8 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, ca
     monkeypatch.chdir(tmp_path)
     overrides = [QUICK[0], "optimizer.epochs=40", QUICK[2]]
     words = [word for override in overrides for word in ("--set", override)]
-    words = ["sweep", "sgd", "--seeds", "5,", *words, "--attack", "fgsm", "--device", "cpu", "--out", "mine"]
+    words = ["sweep", "sgd", "--seeds", "5,", *words, "--device", "cpu", "--out", "mine"]
+    words += ["--attack", "fgsm", "--attack", "pgd-1"]
     monkeypatch.setattr(Stopping, "sent", False)
     monkeypatch.setattr(side_by_side, "begun", Stopping)
     monkeypatch.setattr("sys.argv", ["atentdsl", *words])
@@ -211,9 +212,10 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, ca
     alone = atentdsl.train("sgd", overrides=overrides, seed=5, device="cpu", out=tmp_path / "alone", quiet=True)
     assert json.loads((stopped / "evaluation.json").read_text()) == alone.evaluation
     kept = json.loads((tmp_path / f"mine/evaluations/sgd/{stopped.name}.json").read_text())
-    own = atentdsl.evaluate(alone, attacked_by=["fgsm"], overrides=["evaluate.independent=true"], device="cpu")
+    own = atentdsl.evaluate(alone, attacked_by=["fgsm", "pgd-1"], overrides=["evaluate.independent=true"])
     assert kept == own
-    assert "| recipe | seeds | clean | fgsm | seconds |" in capfd.readouterr().out
+    assert all("after" not in attack for attack in own["attacks"].values())
+    assert "| recipe | seeds | clean | fgsm | pgd-1 | worst | seconds |" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(("code", "kept"), [(0, True), (3, False)])
