@@ -212,7 +212,8 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, ca
     alone = atentdsl.train("sgd", overrides=overrides, seed=5, device="cpu", out=tmp_path / "alone", quiet=True)
     assert json.loads((stopped / "evaluation.json").read_text()) == alone.evaluation
     kept = json.loads((tmp_path / f"mine/evaluations/sgd/{stopped.name}.json").read_text())
-    own = atentdsl.evaluate(alone, attacked_by=["fgsm", "pgd-1"], overrides=["evaluate.independent=true"])
+    attacks = {"attacked_by": ["fgsm", "pgd-1"], "overrides": ["evaluate.independent=true"]}
+    own = atentdsl.evaluate(alone, **attacks, device="cpu")
     assert kept == own
     assert all("after" not in attack for attack in own["attacks"].values())
     assert "| recipe | seeds | clean | fgsm | pgd-1 | worst | seconds |" in capfd.readouterr().out
