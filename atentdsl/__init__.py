@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         bench_attack,
         bench_epoch,
         certify,
+        compare,
         compile,
         draw,
         evaluate,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         interrupted,
         load,
         resume,
+        sweep,
         train,
     )
     from atentdsl.source import RecipeError
@@ -33,6 +35,7 @@ __all__ = [
     "bench_attack",
     "bench_epoch",
     "certify",
+    "compare",
     "compile",
     "draw",
     "evaluate",
@@ -40,6 +43,7 @@ __all__ = [
     "interrupted",
     "load",
     "resume",
+    "sweep",
     "train",
 ]
 

@@ -1,7 +1,8 @@
-"""The library: load, compile, draw, train, evaluate, certify, export and bench.
+"""The library: load, compile, draw, train, evaluate, certify, sweep, compare, export and bench.
 
-Each but `export` takes a recipe as a path, the name of a shipped recipe, or a dict; `train`, `draw`, `evaluate` and
-`certify` also take the caller's own network and data. The command line is a thin caller of these.
+Each but `export` and `compare` takes a recipe as a path, the name of a shipped recipe, or, but for `sweep`, a dict;
+`train`, `draw`, `evaluate` and `certify` also take the caller's own network and data. The command line is a thin caller
+of these.
 
 >>> import atentdsl
 >>> recipe = atentdsl.load("atent_linf", ["sampler.attack.moves=3"])
@@ -38,9 +39,11 @@ from __future__ import annotations
 
 from atentdsl.api.benchmarking import bench, bench_attack, bench_epoch
 from atentdsl.api.certifying import certify
+from atentdsl.api.comparing import compare
 from atentdsl.api.evaluating import awaits_evaluation, evaluate
 from atentdsl.api.exporting import export
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
+from atentdsl.api.sweeping import Sweep, sweep
 from atentdsl.api.training import interrupted, resume, train
 from atentdsl.api.work import Run
 
@@ -48,11 +51,13 @@ __all__ = [
     "Drawn",
     "Run",
     "Source",
+    "Sweep",
     "awaits_evaluation",
     "bench",
     "bench_attack",
     "bench_epoch",
     "certify",
+    "compare",
     "compile",
     "draw",
     "evaluate",
@@ -60,5 +65,6 @@ __all__ = [
     "interrupted",
     "load",
     "resume",
+    "sweep",
     "train",
 ]

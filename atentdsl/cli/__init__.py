@@ -16,7 +16,10 @@ from pathlib import Path
 
 import click
 
-COMMANDS = ("run", "check", "compile", "explain", "list", "eval", "certify", "export", "runs", "new", "bench", "doctor")
+COMMANDS = (
+    *("run", "check", "compile", "explain", "list", "eval", "certify", "export", "runs", "sweep", "compare"),
+    *("new", "bench", "doctor"),
+)
 
 
 class Lazy(click.Group):
@@ -112,6 +115,7 @@ def _explained(error: Exception) -> int:
         errors.ExtraMissing: 2,
         errors.SubjectRefused: 2,
         errors.NotCertifiable: 2,
+        errors.NotComparable: 2,
         errors.WeightsRefused: 2,
         errors.UserCodeRefused: 2,
         OSError: 5,

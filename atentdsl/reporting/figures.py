@@ -11,7 +11,7 @@ from atentdsl.runtime.directory import write_atomically
 __all__ = ["write"]
 
 
-def write(folder: Path, name: str, draw: Callable[[Any], None]) -> list[Path]:
+def write(folder: Path, name: str, draw: Callable[[Any], None], size: tuple[float, float] = (6, 4)) -> list[Path]:
     """Writes a figure of one pair of axes as PNG and SVG; the files.
 
     matplotlib is loaded here, and draws without a screen.
@@ -20,6 +20,7 @@ def write(folder: Path, name: str, draw: Callable[[Any], None]) -> list[Path]:
         folder: where the files go.
         name: of both, without an ending.
         draw: is given the axes, a `matplotlib.axes.Axes`.
+        size: width and height in inches.
 
     Raises:
         StorageFailed: a file cannot be written.
@@ -36,7 +37,7 @@ def write(folder: Path, name: str, draw: Callable[[Any], None]) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(6, 4), layout="constrained")
+    drawing = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(drawing)
     draw(drawing.add_subplot())
     paths = []

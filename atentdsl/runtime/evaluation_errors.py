@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CertificationInterrupted", "ExtraMissing", "NotCertifiable", "NotFinite", "UnsuitedAttack", "placed_among"]
+__all__ = [
+    "CertificationInterrupted",
+    "ExtraMissing",
+    "NotCertifiable",
+    "NotComparable",
+    "NotFinite",
+    "SweepInterrupted",
+    "UnsuitedAttack",
+    "placed_among",
+]
 
 # As in `errors`: every argument goes to `Exception.__init__`, so that the errors survive pickling.
 
@@ -112,3 +121,32 @@ class UnsuitedAttack(ValueError):
 
 class NotCertifiable(ValueError):
     """What is asked of certification cannot come of it: too few draws for a radius, or a number outside its range."""
+
+
+class NotComparable(ValueError):
+    """What is to be compared holds no finished run, or nothing that can stand in one table.
+
+    >>> print(NotComparable("there is no finished run in runs/mine"))
+    there is no finished run in runs/mine
+    """
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """A sweep was asked to stop, and its runs have written checkpoints; the command line ends with status 130.
+
+    `folder` is the sweep's, `done` how many of `wanted` runs are finished, `command` what goes on with it, None where
+    it is no command.
+
+    >>> from pathlib import Path
+    >>> print(SweepInterrupted(Path("runs/sweeps/sgd"), 2, 3, "atentdsl sweep sgd --seeds 3"))
+    the sweep in runs/sweeps/sgd is interrupted, 2 of 3 runs are finished; go on with `atentdsl sweep sgd --seeds 3`
+    """
+
+    def __init__(self, folder: Path, done: int, wanted: int, command: str | None) -> None:
+        super().__init__(folder, done, wanted, command)
+        self.folder, self.done, self.wanted, self.command = folder, done, wanted, command
+
+    def __str__(self) -> str:
+        on = "the same call" if self.command is None else f"`{self.command}`"
+        said = f"the sweep in {self.folder} is interrupted, {self.done} of {self.wanted} runs are finished"
+        return f"{said}; go on with {on}"
