@@ -48,12 +48,12 @@ EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
-SELECT = "robust"  # pgd_at_linf.toml:31
+SELECT = "robust"  # pgd_at_linf.toml:33
 
-START_RADIUS = 0.15  # pgd_at_linf.toml:15
-LINF_BALL_RADIUS = 0.15  # pgd_at_linf.toml:25
-TURNS = 10  # pgd_at_linf.toml:10
-STEP_SIZE = 0.03  # pgd_at_linf.toml:20
+START_RADIUS = 0.15  # pgd_at_linf.toml:17
+LINF_BALL_RADIUS = 0.15  # pgd_at_linf.toml:27
+TURNS = 10  # pgd_at_linf.toml:12
+STEP_SIZE = 0.03  # pgd_at_linf.toml:22
 STEP_SIZE_AT = (1, 6)  # awp_pgd_at.toml:22
 STEP_SIZE_VALUE = (0.0, 0.005)  # awp_pgd_at.toml:22
 LR_START = 0.1  # sgd.toml:17
@@ -155,21 +155,21 @@ def train_step(model, optimizer, batches, rng, state):
     # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    # start: uniform                                 pgd_at_linf.toml:13 [sampler.start]            Alg. 4, line 4
+    # start: uniform                                 pgd_at_linf.toml:15 [sampler.start]            Alg. 4, line 4
     z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
-    # bounds of linf_ball and box                    pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+    # bounds of linf_ball and box                    pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
     low, high = bounds_in_box(x, LINF_BALL_RADIUS)
-    # project: linf_ball, then box                   pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+    # project: linf_ball, then box                   pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
     z = between(z, low, high)
 
     with weights_frozen(model):
         for _ in range(TURNS):
             # the loss's gradient in the point       default [sampler.target]                       Alg. 4, line 6
             g = input_gradient(model, z, y, cross_entropy, rng, mode="train")
-            # move: gradient                         pgd_at_linf.toml:18 [sampler.kernel]           Alg. 4, line 7
+            # move: gradient                         pgd_at_linf.toml:20 [sampler.kernel]           Alg. 4, line 7
             drift = sign(g)
             z = gradient_step(z, drift, STEP_SIZE)
-            # project: linf_ball, then box           pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+            # project: linf_ball, then box           pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
             z = between(z, low, high)
 
     # the weights are kept                           awp_pgd_at.toml:12 [sampler]

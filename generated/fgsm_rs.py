@@ -38,10 +38,10 @@ EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
-SELECT = "robust"  # pgd_at_linf.toml:31
+SELECT = "robust"  # pgd_at_linf.toml:33
 
-START_RADIUS = 0.15  # pgd_at_linf.toml:15
-LINF_BALL_RADIUS = 0.15  # pgd_at_linf.toml:25
+START_RADIUS = 0.15  # pgd_at_linf.toml:17
+LINF_BALL_RADIUS = 0.15  # pgd_at_linf.toml:27
 STEP_SIZE = 0.1875  # fgsm_rs.toml:14
 LR_START = 0.1  # sgd.toml:17
 LR_END = 0.0  # default
@@ -117,11 +117,11 @@ def train_step(model, optimizer, batches, rng, state):
     # the next batch                                 sgd.toml:7 [data]                              Alg. 4, line 3
     x, y = next(batches)
     n = len(x)
-    # start: uniform                                 pgd_at_linf.toml:13 [sampler.start]            Alg. 4, line 4
+    # start: uniform                                 pgd_at_linf.toml:15 [sampler.start]            Alg. 4, line 4
     z = uniform(x, rng.uniform("attack.start", x), START_RADIUS)
-    # bounds of linf_ball and box                    pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+    # bounds of linf_ball and box                    pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
     low, high = bounds_in_box(x, LINF_BALL_RADIUS)
-    # project: linf_ball, then box                   pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+    # project: linf_ball, then box                   pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
     z = between(z, low, high)
 
     with weights_frozen(model):
@@ -130,7 +130,7 @@ def train_step(model, optimizer, batches, rng, state):
         # move: gradient                             fgsm_rs.toml:13 [sampler.kernel]               Alg. 4, line 7
         drift = sign(g)
         z = gradient_step(z, drift, STEP_SIZE)
-        # project: linf_ball, then box               pgd_at_linf.toml:23 [sampler.projection]       Alg. 4, line 8
+        # project: linf_ball, then box               pgd_at_linf.toml:25 [sampler.projection]       Alg. 4, line 8
         z = between(z, low, high)
     # the signal's gradient in the weights           default [sampler.averaging]                    Alg. 4, line 10
     signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n)

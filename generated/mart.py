@@ -96,11 +96,16 @@ def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
     return probabilities.scatter(1, y[:, None], 0.0).max(dim=1).values
 
 
+def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross entropy, and how near the likeliest wrong class is to certain, per example."""
+    return cross_entropy(logits, y) - torch.log(1.0001 - likeliest_wrong(logits, y) + 1e-12)
+
+
 def mart(logits: Tensor, y: Tensor, clean: Tensor, beta: float) -> Tensor:
     """Boosted cross entropy of logits, and beta times the weighed divergence from clean to logits, per example."""
     confident = torch.softmax(clean, dim=1).gather(1, y[:, None])[:, 0]
     divergence = kl_divergence(clean, logits) * (1.0000001 - confident)
-    return cross_entropy(logits, y) - torch.log(1.0001 - likeliest_wrong(logits, y) + 1e-12) + beta * divergence
+    return boosted_cross_entropy(logits, y) + beta * divergence
 
 
 def cosine(t: int, start: float, end: float, length: int) -> float:

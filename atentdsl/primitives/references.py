@@ -26,5 +26,9 @@ REFERENCES = {
     "wu2020awp": "Wu, Xia, Wang: Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020",
     "shafahi2019free": "Shafahi et al.: Adversarial Training for Free!, NeurIPS 2019",
     "loshchilov2019adamw": "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019",
+    "smith2017cyclical": "Smith: Cyclical Learning Rates for Training Neural Networks, WACV 2017",
+    "wong2020fast": "Wong, Rice, Kolter: Fast is Better than Free: Revisiting Adversarial Training, ICLR 2020",
+    "crammer2001multiclass": "Crammer, Singer: On the Algorithmic Implementation of Multiclass Kernel-based Vector "
+    "Machines, JMLR 2, 2001",
     "loshchilov2017sgdr": "Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017",
 }

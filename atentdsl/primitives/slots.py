@@ -76,7 +76,7 @@ class Schedulable:
             if not isinstance(value, dict | Kinded):
                 return number(value)
             changing = table.validate_python(value)
-            for name in ("value", "start", "end"):
+            for name in ("value", "start", "peak", "end"):
                 values = getattr(changing, name, 0)
                 for reached in values if isinstance(values, list) else [values]:
                     if reached:  # a schedule may end at zero, whatever a number may be

@@ -16,6 +16,11 @@ def between(z: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return z.clamp(low, high)
 
 
+def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross entropy, and how near the likeliest wrong class is to certain, per example."""
+    return cross_entropy(logits, y) - torch.log(1.0001 - likeliest_wrong(logits, y) + 1e-12)
+
+
 def bounds_in_box(centre: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """The least and the largest coordinates within radius of the centre's and within [0, 1]."""
     return (centre - radius).clamp(0, 1), (centre + radius).clamp(0, 1)
@@ -40,6 +45,12 @@ def kl_divergence(one: Tensor, other: Tensor) -> Tensor:
 def langevin_step(z: Tensor, drift: Tensor, xi: Tensor, step_size: float, noise: float) -> Tensor:
     """z moved along the drift, and diffused."""
     return torch.add(torch.add(z, drift, alpha=step_size), xi, alpha=math.sqrt(2 * step_size) * noise)
+
+
+def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
+    """The largest probability of a class that is not y, per example."""
+    probabilities = torch.softmax(logits, dim=1)
+    return probabilities.scatter(1, y[:, None], 0.0).max(dim=1).values
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:

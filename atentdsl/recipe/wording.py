@@ -108,7 +108,7 @@ def _wrong(whole: Written, place: Place, finding: Mapping[str, Any]) -> Diagnost
 
 def _reached(schedule: Written, number: float) -> Written:
     """Where a schedule says the number; itself where it is one."""
-    said = [schedule.child(key) for key in ("value", "start", "end")]
+    said = [schedule.child(key) for key in ("value", "start", "peak", "end")]
     values = [value for child in said if child for value in (child.value if isinstance(child.value, list) else [child])]
     return next((value for value in values if value.value == number), schedule)
 

@@ -95,6 +95,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "bce": ("boosted_cross_entropy",),
     "cw": ("margin",),
     "carlini_wagner": ("margin",),
+    "hinge": ("margin",),
     "ibp": ("interval_bound",),
     # kinds
     "type": ("kind", "name"),
@@ -186,6 +187,8 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "multistep": ("piecewise",),
     "step_lr": ("piecewise",),
     "cosine_annealing": ("cosine",),
+    "triangular": ("cyclic",),
+    "one_cycle": ("cyclic",),
     "fixed": ("constant",),
     # the recipe itself
     "version": ("schema",),

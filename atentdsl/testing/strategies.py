@@ -285,6 +285,7 @@ DEPENDENT: dict[tuple[str, str], Callable[[st.SearchStrategy[Table]], st.SearchS
     ("samplers", "chain"): _chain,
     ("schedules", "piecewise"): _piecewise,
     ("schedules", "cosine"): _with_length,
+    ("schedules", "cyclic"): _with_length,
     ("schedules", "linear"): _with_length,
     ("optimizers", "sgd"): _sgd,
 }
@@ -371,7 +372,7 @@ def _scheduled(draw: st.DrawFn, metadata: list[Any]) -> Any:
         return draw(_number(metadata))
     table = draw(_primitive(Schedulable().slot))
     if _bound(metadata, Lt, "lt", 0.0):
-        below = {key: table[key] / 4 for key in ("start", "end") if key in table}
+        below = {key: table[key] / 4 for key in ("start", "peak", "end") if key in table}
         table |= below | ({"value": _quarter(table["value"])} if "value" in table else {})
     return table
 

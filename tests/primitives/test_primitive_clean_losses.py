@@ -15,11 +15,11 @@ from scipy.special import log_softmax, rel_entr, softmax
 from torch import Tensor
 
 from atentdsl.primitives import registry
-from atentdsl.primitives.objectives import mart as mart_file
-from atentdsl.primitives.objectives.mart import likeliest_wrong, mart
+from atentdsl.primitives import tensors as shared
+from atentdsl.primitives.objectives.mart import mart
 from atentdsl.primitives.objectives.trades import trades
 from atentdsl.primitives.targets.kl_to_clean import kl_to_clean
-from atentdsl.primitives.tensors import kl_divergence
+from atentdsl.primitives.tensors import boosted_cross_entropy, kl_divergence, likeliest_wrong
 
 FACTOR = {torch.float32: 3e-5, torch.float64: 1e-12}
 Function = Callable[..., Tensor]
@@ -165,11 +165,7 @@ def test_mart_by_hand_on_three_classes() -> None:
         ("* (1.0000001 - confident)", ""),
         ("softmax(clean, dim=1)", "softmax(logits, dim=1)"),
         ("kl_divergence(clean, logits)", "kl_divergence(logits, clean)"),
-        ("cross_entropy(logits, y)", "cross_entropy(clean, y)"),
-        ("- torch.log(", "+ torch.log("),
-        ("1.0001 - ", "1.0 - "),
-        (" + 1e-12", ""),
-        ("likeliest_wrong(logits, y)", "likeliest_wrong(clean, y)"),
+        ("boosted_cross_entropy(logits, y)", "boosted_cross_entropy(clean, y)"),
         ("beta * divergence", "divergence"),
     ],
 )
@@ -187,8 +183,53 @@ def test_a_mutant_of_mart_is_not(old: str, new: str) -> None:
     ],
 )
 def test_a_mutant_of_the_runner_up_is_caught(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mart_file, "likeliest_wrong", edited(likeliest_wrong, old, new))
+    monkeypatch.setattr(shared, "likeliest_wrong", edited(likeliest_wrong, old, new))
     assert not is_mart(mart)
+    assert not is_boosted(boosted_cross_entropy)
+
+
+def is_boosted(function: Function) -> bool:
+    """Four examples by hand, one with nothing but the small numbers left; and the gradient in the logits."""
+    p = [[0.5, 0.3, 0.2], [0.6, 0.1, 0.3], [0.25, 0.25, 0.5]]
+    logits = (torch.tensor(p, dtype=torch.float64).log() + 2.0).requires_grad_()
+    found = function(logits, torch.tensor([0, 1, 2]))
+    wanted = [-LOG(0.5) - LOG(0.7001 + 1e-12), -LOG(0.1) - LOG(0.4001 + 1e-12), -LOG(0.5) - LOG(0.7501 + 1e-12)]
+    (gradient,) = torch.autograd.grad(found[0], logits)
+    # p - label, and p_j / (1.0001 - p_j) times (label of j - p), j = 1
+    slope = np.array([0.5 - 1, 0.3, 0.2]) + 0.3 / (0.7001 + 1e-12) * np.array([-0.5, 1 - 0.3, -0.2])
+    certain = function(torch.tensor([[0.0, 100.0, 0.0]], dtype=torch.float64), torch.tensor([0]))
+    return (
+        np.allclose(wide(found), wanted, rtol=1e-13, atol=0)
+        and np.allclose(gradient[0], slope, rtol=1e-12, atol=0)
+        and np.allclose(certain, 100 - LOG(1.0001 - 1 + 1e-12), rtol=1e-15, atol=0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("cross_entropy(logits, y)", "0.0"),
+        ("- torch.log(", "+ torch.log("),
+        ("1.0001 - ", "1.0 - "),
+        (" + 1e-12", ""),
+        ("likeliest_wrong(logits, y)", "likeliest_wrong(logits, 0 * y)"),
+    ],
+)
+def test_a_mutant_of_boosted_cross_entropy_is_caught(old: str, new: str) -> None:
+    function = registry.primitive("targets", "boosted_cross_entropy").function
+    assert function is not None
+    assert is_boosted(function)
+    assert not is_boosted(edited(boosted_cross_entropy, old, new))
+
+
+@modest
+@given(compared())
+def test_boosted_cross_entropy_is_numpys_and_mart_s_without_its_divergence(drawn: Any) -> None:
+    logits, clean, y, _ = drawn
+    found = boosted_cross_entropy(logits, y)
+    assert found.shape == y.shape
+    assert found.dtype == logits.dtype
+    assert close(found, mart_by_numpy(logits, y, clean, 0.0), scale=100)
 
 
 def test_the_runner_up_is_the_likeliest_class_but_the_label() -> None:
@@ -290,7 +331,7 @@ def test_at_extreme_logits_every_loss_and_gradient_is_finite(at_z: str, at_x: st
     for label in range(3):
         y = torch.tensor([label])
         z, x, again = (torch.tensor([EXTREME[name]], dtype=dtype, requires_grad=True) for name in (at_z, at_x, at_x))
-        losses = [kl_to_clean(z, x), trades(z, y, x, again, 6.0), mart(z, y, x, 5.0)]
+        losses = [kl_to_clean(z, x), trades(z, y, x, again, 6.0), mart(z, y, x, 5.0), boosted_cross_entropy(z, y)]
         for loss in losses:
             assert loss.isfinite().all()
             for gradient in torch.autograd.grad(loss.sum(), [z, x, again], allow_unused=True):

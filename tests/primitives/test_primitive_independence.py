@@ -19,7 +19,7 @@ from atentdsl.primitives import registry
 POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "proposal", "back"}
 ONE_EACH = {"gain"}  # a number for each example
 CLASSIFIED = {"logits", "y", "clean", "clean_again"}
-NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta"}
+NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta", "kappa"}
 
 
 def functions() -> Iterator[Any]:
@@ -38,7 +38,7 @@ def arguments(draw: Any, function: Callable[..., Tensor]) -> tuple[dict[str, Ten
     assert names <= POINTS | ONE_EACH | CLASSIFIED | NUMBERS, "teach this test the new argument"
     dtype, shape = draw(st.sampled_from(DTYPES)), draw(shapes())
     if names & CLASSIFIED:
-        least = {"margin": 2, "dlr": 3}.get(function.__name__, 1)
+        least = {"margin": 2, "hinge": 2, "dlr": 3}.get(function.__name__, 1)
         shape = (shape[0], draw(st.integers(least, 7)))
     sizes = {n: shape[:1] if n in ONE_EACH else shape for n in sorted(names - NUMBERS - {"y"})}
     tensors = {n: torch.from_numpy(draw(arrays(dtype, size, -3, 3))) for n, size in sizes.items()}

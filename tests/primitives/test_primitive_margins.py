@@ -1,15 +1,19 @@
-"""The margin and the difference of logits ratio, against numpy, one example at a time."""
+"""The margin, the hinge on it and the difference of logits ratio, against numpy, one example at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from primitives.primitive_draws import DTYPES, arrays, modest
+from primitives.primitive_draws import DTYPES, arrays, edited, modest
 from torch import Tensor
 
+from atentdsl.primitives import registry
+from atentdsl.primitives.objectives.margin import hinge
 from atentdsl.primitives.targets.dlr import dlr
 from atentdsl.primitives.tensors import margin
 
@@ -78,3 +82,41 @@ def test_two_classes_have_no_third() -> None:
     assert margin(torch.tensor([[1.0, 3.0]]), torch.tensor([0])).tolist() == [2.0]
     with pytest.raises(RuntimeError, match="out of range"):
         dlr(torch.zeros(1, 2), torch.tensor([0]))
+
+
+@modest
+@given(classified(2), st.sampled_from([1e-3, 0.5, 1.0, 20.0]))
+def test_the_hinge_is_what_the_lead_falls_short_of_kappa(drawn: tuple[Tensor, Tensor], kappa: float) -> None:
+    logits, y = drawn
+    wanted = [max(0.0, kappa + by_hand(row, int(label))) for row, label in zip(logits.double().numpy(), y, strict=True)]
+    found = hinge(logits, y, kappa)
+    assert found.shape == y.shape
+    assert found.dtype == logits.dtype
+    np.testing.assert_allclose(found.double(), wanted, rtol=1e-6, atol=100 * FACTOR[logits.dtype])
+
+
+def is_hinge(function: Callable[..., Tensor]) -> bool:
+    """Label 0 leads by 1, by 3 and not at all; kappa 2: the losses are 1, 0 and 2.5, and the gradients with them."""
+    logits = torch.tensor([[3.0, 1.0, 2.0], [5.0, 1.0, 2.0], [0.5, 1.0, 0.0]], requires_grad=True)
+    found = function(logits, torch.tensor([0, 0, 0]), 2.0)
+    (g,) = torch.autograd.grad(found.sum(), logits)
+    wanted = [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]]
+    return bool(found.tolist() == [1.0, 0.0, 2.5] and g.tolist() == wanted)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("+ kappa", "- kappa"), ("+ kappa", ""), (".clamp(min=0)", ""), ("clamp(min=0)", "clamp(max=0)")]
+)
+def test_a_mutant_of_the_hinge_is_caught(old: str, new: str) -> None:
+    assert is_hinge(hinge)
+    assert not is_hinge(edited(hinge, old, new))
+
+
+def test_the_hinge_of_one_class_alone_is_nothing_and_kappa_has_a_default() -> None:
+    logits = torch.tensor([[3.0]], requires_grad=True)
+    found = hinge(logits, torch.tensor([0]), 1.0)
+    (g,) = torch.autograd.grad(found.sum(), logits)
+    assert found.tolist() == [0.0]
+    assert g.isfinite().all()
+    parameters = registry.primitive("objectives", "margin").parameters
+    assert parameters().parameters() == {"kappa": 1.0}

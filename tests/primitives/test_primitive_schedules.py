@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from primitives.primitive_draws import modest
 
-from atentdsl.primitives.schedules import constant, cosine, linear, piecewise
+from atentdsl.primitives.schedules import constant, cosine, cyclic, linear, piecewise
 
 NUMBERS = st.floats(0, 10) | st.sampled_from([0.1, 0.01, 1e-3, 0.0])
 BEGINNINGS = st.sets(st.integers(2, 60), max_size=6).map(lambda at: [1, *sorted(at)])
@@ -100,6 +100,40 @@ def test_linear_over_steps_needs_a_length_and_over_epochs_and_moves_none() -> No
     def found(over: str, length: int | None) -> list[tuple[str, str, str]]:
         table = linear.Parameters.model_validate({"over": over, "start": 0.1, "end": 0.2, "length": length})
         return linear.conflicts(table.parameters())
+
+    assert [conflict[0] for conflict in found("steps", None)] == ["over"]
+    assert found("steps", 3) == found("epochs", None) == found("moves", None) == []
+
+
+RISES = st.floats(0.01, 0.99) | st.sampled_from([0.4, 0.5, 0.3])
+
+
+@modest
+@given(st.tuples(NUMBERS, NUMBERS, NUMBERS), RISES, st.integers(1, 60))
+def test_cyclic_is_numpys_interpolation_through_its_three_points_and_stays(
+    heights: tuple[float, float, float], rise: float, length: int
+) -> None:
+    start, peak, end = heights
+    for t in range(1, length + 5):
+        wanted = np.interp(t, [1, 1 + rise * length, 1 + length], heights)
+        found = cyclic.cyclic(t, start, peak, end, rise, length)
+        assert math.isclose(found, wanted, rel_tol=1e-12, abs_tol=1e-12)
+        assert found >= 0
+        assert t <= length or found == end
+
+
+def test_cyclic_from_nothing_to_nothing_is_the_published_triangle() -> None:
+    """0 at the first of ten steps, 0.2 after two fifths of them: np.interp(t, [0, 4, 10], [0, 0.2, 0]), t from 0."""
+    found = [cyclic.cyclic(t, 0.0, 0.2, 0.0, 0.4, 10) for t in range(1, 12)]
+    np.testing.assert_allclose(found, np.interp(range(11), [0, 4, 10], [0, 0.2, 0]), rtol=1e-14, atol=1e-17)
+    assert found[4] == 0.2
+    assert found[0] == found[10] == 0.0
+
+
+def test_cyclic_over_steps_needs_a_length_and_over_epochs_and_moves_none() -> None:
+    def found(over: str, length: int | None) -> list[tuple[str, str, str]]:
+        table = cyclic.Parameters.model_validate({"over": over, "peak": 0.2, "length": length})
+        return cyclic.conflicts(table.parameters())
 
     assert [conflict[0] for conflict in found("steps", None)] == ["over"]
     assert found("steps", 3) == found("epochs", None) == found("moves", None) == []

@@ -75,6 +75,23 @@ def test_what_validates_compiles_and_runs(recipe):
     step(checked)
 
 
+@pytest.mark.parametrize(
+    ("step_size", "noise"),
+    [
+        ("1e30", "8e29"),
+        ("1e30", "{ kind = 'cyclic', peak = 8e29 }"),
+        ("{ kind = 'linear', start = 0, end = 1e30 }", "8e29"),
+    ],
+)
+def test_a_move_s_noise_that_float32_does_not_hold_is_refused_at_the_noise(step_size, noise):
+    """Though either number alone is in range, sqrt(2e30) * 8e29 is 1.1e45."""
+    with pytest.raises(RecipeError) as caught:
+        load("atent_linf", [f"sampler.attack.kernel.step_size={step_size}", f"sampler.attack.kernel.noise={noise}"])
+    (mistake,) = caught.value.diagnostics
+    assert (mistake.code, "too large to compute with" in mistake.message) == ("inconsistent", True)
+    assert load("atent_linf", [f"sampler.attack.kernel.step_size={step_size}"]).name == "atent_linf"
+
+
 def test_extremes_are_accepted_and_refused():
     """Neither all nor nothing of what the property draws is a recipe."""
     from atentdsl.testing import sample

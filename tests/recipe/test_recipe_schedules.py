@@ -110,12 +110,12 @@ WRONG = {
     "a kind unknown": (
         '{ kind = "lineer", start = 0.1, end = 0.2 }',
         ("unknown-value", 22, 'unknown schedule `kind`: `"lineer"`', ""),
-        "did you mean `linear`?  accepted: constant, cosine, linear, piecewise",
+        "did you mean `linear`?  accepted: constant, cosine, cyclic, linear, piecewise",
     ),
     "a kind forgotten": (
         "{ start = 0.1, end = 0.2 }",
         ("missing-key", 1, "`[sampler.kernel.step_size]` needs `kind`", ""),
-        "add `kind = …`, one of: constant, cosine, linear, piecewise",
+        "add `kind = …`, one of: constant, cosine, cyclic, linear, piecewise",
     ),
     "a key unknown": (
         '{ kind = "linear", start = 0.1, ends = 0.2 }',

@@ -22,7 +22,7 @@ from pydantic import Field
 from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.primitive import Kinded, Primitive
 from atentdsl.primitives.slots import PositiveOrSchedule
-from atentdsl.primitives.tensors import cross_entropy, kl_divergence
+from atentdsl.primitives.tensors import boosted_cross_entropy, kl_divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +38,7 @@ def mart(logits: Tensor, y: Tensor, clean: Tensor, beta: float) -> Tensor:
     """Boosted cross entropy of logits, and beta times the weighed divergence from clean to logits, per example."""
     confident = torch.softmax(clean, dim=1).gather(1, y[:, None])[:, 0]
     divergence = kl_divergence(clean, logits) * (1.0000001 - confident)
-    return cross_entropy(logits, y) - torch.log(1.0001 - likeliest_wrong(logits, y) + 1e-12) + beta * divergence
-
-
-def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
-    """The largest probability of a class that is not y, per example."""
-    probabilities = torch.softmax(logits, dim=1)
-    return probabilities.scatter(1, y[:, None], 0.0).max(dim=1).values
+    return boosted_cross_entropy(logits, y) + beta * divergence
 
 
 PRIMITIVE = Primitive(Parameters, mart, cites=("wang2020mart",))

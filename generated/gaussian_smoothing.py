@@ -1,0 +1,106 @@
+"""gaussian_smoothing: one training step, as its recipe says.
+
+Compiled from gaussian_smoothing.toml by atentdsl 0.1.0, schema 1.
+sha256 of the recipe's values: 9da57f05653f60b783bd02a63bbee1a813f8ae8ff5fbc2f93aad9e826494d837
+Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
+      literal 3, as usually written 3.
+Passes, at a tolerance of 0.002:
+    merge evaluations: no point is asked for both its gradients, one after the other
+    drop negligible: no coefficients are together below 0.002 of the sum of all
+    hoist clean branch: no target reads the clean logits
+    share clean forward: no objective reads the clean logits twice
+    freeze weights: no evaluation asks for an input's gradient alone
+    fold projections: there is no l-infinity ball with a box after it
+    roll: no operations repeat
+    place: number and memory formats, the optimizer's kernels and graph capture are chosen when it runs
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from atentdsl.runtime import place, smoothing_noise, weight_gradient
+
+NAME = "gaussian_smoothing"  # gaussian_smoothing.toml:7
+SEED = 0  # default
+DATA = "digits"  # sgd.toml:8
+BATCH = 64  # sgd.toml:9
+REPEAT = 1  # default
+AUGMENT = ()  # default
+VALIDATION = 0.1  # default
+MODEL = "small_cnn"  # sgd.toml:12
+EPOCHS = 30  # sgd.toml:16
+ON_DIVERGENCE = "stop"  # default
+PRECISION = "auto"  # default
+EVALUATION_BATCH = 512  # default
+SELECT = "last"  # sgd.toml:22
+
+SIGMA = 0.12  # gaussian_smoothing.toml:11
+DRAWS = 1  # gaussian_smoothing.toml:12
+LR_START = 0.1  # sgd.toml:17
+LR_END = 0.0  # default
+LR_LENGTH = 30  # default
+MOMENTUM = 0.9  # sgd.toml:18
+NESTEROV = False  # default
+WEIGHT_DECAY = 0.0005  # sgd.toml:19
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)[y] per example."""
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def cosine(t: int, start: float, end: float, length: int) -> float:
+    """The number at t."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t - 1, length) / length)) / 2
+
+
+def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """The optimizer over these weights."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def make_optimizer(parameters):
+    """The outer optimizer over these weights, as it begins."""
+    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+
+
+def learning_rate(epoch, step):
+    """The learning rate in this epoch and at this outer step, both counted from 1."""
+    return cosine(epoch, LR_START, LR_END, LR_LENGTH)
+
+
+def settings(epoch, step):
+    """What the optimizer runs by in this epoch and at this outer step."""
+    return {"lr": learning_rate(epoch, step)}
+
+
+def train_step(model, optimizer, batches, rng, state):
+    """One outer step, 3 units: points are drawn, handed on with their weights, and the weights move.
+
+    Returns the signal, the weighted mean loss of the points handed on, as a tensor on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    signal = 0.0
+
+    # the next batch                                 sgd.toml:7 [data]
+    x, y = next(batches)
+    n = len(x)
+    # the smoothing's noise                          gaussian_smoothing.toml:10 [smoothing]
+    noise = smoothing_noise(rng, "smoothing.noise", x, SIGMA, DRAWS)
+    # the signal's gradient in the weights           default [objective]
+    signal += weight_gradient(model, x, y, cross_entropy, rng, weight=1.0 / n, noise=noise, average="losses")
+
+    # update                                         sgd.toml:14 [optimizer]                        Eq. 7
+    optimizer.step()
+    return signal
+
+
+def placed(model):
+    """The step where it runs fastest: number and memory formats, a fused optimizer, a captured graph."""
+    return place(train_step, make_optimizer, model, PRECISION)
