@@ -21,7 +21,7 @@ from atentdsl.runtime import allocator
 
 
 def measured(moves):
-    settings = ["data.batch=32", f"sampler.attack.moves={moves}", "sampler.attack.averaging={kind='mean'}"]
+    settings = ["data.batch=64", f"sampler.attack.moves={moves}", "sampler.attack.averaging={kind='mean'}"]
     return subject("mnist/atent_linf", settings, "cpu")
 
 
