@@ -153,7 +153,9 @@ def gradient_attack(recipe: Recipe, name: AttackName, within: Threat) -> Sampler
         "kernel": {"kind": "gradient", "step_size": step_size or 1.0, "drift": drift},
         "projection": [{"kind": kind} if kind == "box" else {"kind": kind, "radius": radius} for kind in projections],
     }
-    compiled = generate(load(_alone(recipe, name.text, [sampler]), name=name.text), "draw")
+    values = _alone(recipe, name.text, [sampler])
+    values.pop("smoothing", None)  # a training's noise: the network is attacked as it is measured, without
+    compiled = generate(load(values, name=name.text), "draw")
     says = {"steps": steps, "step_size": step_size, "loss": loss, "start": begins}
     module = as_module(compiled.text, name.text)
     ball = Ball(within.norm, radius)
@@ -187,6 +189,7 @@ def recipe_attack(text: str, recipe: Recipe, within: Threat | None) -> SamplerAt
         "recipe_sha256": recipe.digest(),
         "steps": sum(sampler["moves"] for sampler in samplers),
         "loss": samplers[-1]["target"]["loss"],
+        **({} if recipe.smoothing is None else {"smoothing": recipe.smoothing.model_dump(exclude_none=True)}),
     }
     epochs: int = recipe.optimizer.epochs  # type: ignore[attr-defined]
     ball, module = Ball(within.norm, within.radius), as_module(compiled.text, recipe.name)

@@ -177,3 +177,16 @@ def test_accuracy_counts_by_hand_and_leaves_mode_and_randomness():
     assert found.robust == (float(right_and_even.double().mean()),)
     assert model.training
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["pgd-3", "fgsm", "pgd-3,norm=linf,radius=0.1,loss=margin"])
+def test_a_training_s_smoothing_is_no_part_of_the_attack(name):
+    """The network is measured without noise, and so is the gradient that it is attacked by."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    x, y = torch.rand(20, 1, 8, 8), torch.arange(20) % 10
+    table = [f"evaluate.attacks=['{name}']", "evaluate.norm=l2", "evaluate.radius=0.7"]
+    smoothed = attacks(atentdsl.load("gaussian_smoothing", table), 10)[0]
+    plain = attacks(atentdsl.load("sgd", table), 10)[0]
+    assert torch.equal(smoothed.perturbed(model, x, y, 3), plain.perturbed(model, x, y, 3))
+    assert smoothed.settings() == plain.settings()

@@ -157,3 +157,11 @@ def test_one_named_twice_is_made_once_and_stands_beside_the_others(network):
     found = attacks(evaluated, 10, ["atent_linf", "pgd_at_linf", "atent_linf"])
     said = evaluation(model, Images(x, y, 10), found, "test", 0)
     assert list(said["attacks"]) == ["pgd-2", "atent_linf", "pgd_at_linf"]
+
+
+def test_a_recipe_s_own_smoothing_is_part_of_its_attack_and_is_said(network):
+    model, x, y = network
+    own, without = attack("smoothadv"), attack("pgd_at_l2")
+    assert own.settings()["smoothing"]["sigma"] == atentdsl.load("smoothadv").smoothing.sigma
+    assert "smoothing" not in without.settings()
+    assert not torch.equal(own.perturbed(model, x, y, 0), without.perturbed(model, x, y, 0))
