@@ -53,7 +53,9 @@ def benched(capsys, *words):
     [
         ("sgd", False),
         ("atent_linf", True),
+        ("mnist/pgd_at_l2", False),
         ("entropy_sgd_atent", False),
+        ("trades_linf", False),
         ("mart", False),
     ],
 )

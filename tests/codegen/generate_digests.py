@@ -1,7 +1,4 @@
-"""Run in a process of its own: reads recipes as JSON, prints a digest of each one's training step.
-
-What draws a recipe's points is made from the same parts; of every eighth recipe its digest is printed too.
-"""
+"""Run in a process of its own: reads recipes as JSON, prints a digest of each compiled text."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ import sys
 def main() -> None:
     import atentdsl
 
-    for i, recipe in enumerate(json.load(sys.stdin)):
-        for goal in ("train", "draw") if i % 8 == 0 else ("train",):
+    for recipe in json.load(sys.stdin):
+        for goal in ("train", "draw"):
             text = atentdsl.compile(recipe, goal=goal).text
             print(hashlib.sha256(text.encode()).hexdigest())
 

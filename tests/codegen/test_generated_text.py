@@ -155,8 +155,8 @@ def test_the_same_bytes_in_another_process_with_another_hash_seed_from_another_f
             run(sys.executable, HERE / "generate_digests.py", cwd=folder, env=environment, input=drawn).split()
         )
     assert outputs[0] == outputs[1]
-    assert len(outputs[0]) >= 200 + len(shipped.names())
-    assert len(set(outputs[0])) > 200
+    assert len(outputs[0]) == 2 * (200 + len(shipped.names()))
+    assert len(set(outputs[0])) > 300
 
 
 def as_dict(name):

@@ -154,7 +154,7 @@ def test_the_worst_of_gradient_attacks_is_the_least_of_each_image_by_itself():
     assert attacked == [150, *(round(150 * share) for share in figures[:3]), 150]
 
 
-@pytest.mark.parametrize("most", [0, 20])
+@pytest.mark.parametrize("most", [0, 1, 3, 20])
 def test_where_memory_ends_in_a_later_attack_a_batch_that_fits_is_named(most):
     """The network alone fits at any batch; the second attack, on what the first one left, does not."""
 
