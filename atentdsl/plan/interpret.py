@@ -6,7 +6,6 @@ It is written for plainness, not for speed, and shares with the compiled step no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,6 +40,7 @@ from atentdsl.plan.operations import (
 )
 from atentdsl.plan.program import Plan
 from atentdsl.plan.smoothing import copies, mean_losses, mean_probabilities
+from atentdsl.plan.tensor_state import buffers_kept, global_state, set_global_state, where
 from atentdsl.plan.trace import Draws, Trace
 from atentdsl.plan.values import Call, Scheduled, Smoothed
 from atentdsl.primitives.kernel import accumulated, look_ahead
@@ -123,7 +123,7 @@ class Interpreter:
             case Clean(mode=mode, smoothed=smoothed):
                 self.clean = self._clean(mode, smoothed)
             case Evaluate():
-                with _buffers_kept(self.model, operation.mode == "frozen"):
+                with buffers_kept(self.model, operation.mode == "frozen"):
                     self._evaluate(operation)
             case PutAside():
                 self.aside.append([p.grad for p in self._parameters()])
@@ -246,9 +246,9 @@ class Interpreter:
         taken = self.rng.uniform(accept.stream, probability) < probability
         for inside in accept.support:
             taken = taken & self._apply(inside, index=accept.index, z=proposal, anchor=anchor)
-        self.points[name] = _where(taken, proposal, z)
+        self.points[name] = where(taken, proposal, z)
         kept, offered = self.density[name], self.density[new]
-        self.density[name] = _where(taken, offered[0], kept[0]), _where(taken, offered[1], kept[1])
+        self.density[name] = where(taken, offered[0], kept[0]), where(taken, offered[1], kept[1])
         self.trace.visited.append(self.points[name])
 
     def _energy(self, move: Propose | Accept, register: str) -> tuple[Any, Any]:
@@ -308,7 +308,7 @@ class Interpreter:
 
     def _clean(self, mode: str, smoothed: Smoothed | None) -> Any:
         """The logits at x, constant."""
-        with torch.no_grad(), _buffers_kept(self.model, mode == "frozen"):
+        with torch.no_grad(), buffers_kept(self.model, mode == "frozen"):
             return self._smoothed(self.points[X], self.points[X], mode, smoothed)
 
     def _smoothed(self, z: Any, point: Any, mode: str, smoothed: Smoothed | None) -> Any:
@@ -323,15 +323,15 @@ class Interpreter:
         self.model.train(mode != "eval")
         if mode == "eval":  # draws no mask
             return self.model(z)
-        now = _global_state(z)
+        now = global_state(z)
         again = id(point) in self.masks
         if again:
-            _set_global_state(z, self.masks[id(point)][1])
+            set_global_state(z, self.masks[id(point)][1])
         else:
             self.masks[id(point)] = point, now
         logits = self.model(z)
         if again:
-            _set_global_state(z, now)
+            set_global_state(z, now)
         return logits
 
     def _asked(self, operation: Evaluate) -> list[Any]:
@@ -366,29 +366,3 @@ class Interpreter:
         """The call's function on the tensors it asks for by name, its numbers at this epoch, step and move."""
         numbers = {name: self._number(value, index) for name, value in call.arguments}
         return call.function(**{name: value for name, value in tensors.items() if name in call.asks}, **numbers)
-
-
-@contextmanager
-def _buffers_kept(model: nn.Module, kept: bool) -> Iterator[None]:
-    """After the block the network's buffers are what they were before, if they are to be kept."""
-    before = [buffer.clone() for buffer in model.buffers()] if kept else []
-    yield
-    with torch.no_grad():
-        for buffer, value in zip(model.buffers(), before, strict=False):
-            buffer.copy_(value)
-
-
-def _where(taken: Any, new: Any, old: Any) -> Any:
-    """For each example of a batch the new or the old."""
-    return torch.where(taken.view(-1, *[1] * (new.dim() - 1)), new, old)
-
-
-def _global_state(z: Tensor) -> Any:
-    return torch.cuda.get_rng_state(z.device) if z.is_cuda else torch.get_rng_state()
-
-
-def _set_global_state(z: Tensor, state: Any) -> None:
-    if z.is_cuda:
-        torch.cuda.set_rng_state(state, z.device)
-    else:
-        torch.set_rng_state(state)

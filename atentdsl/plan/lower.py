@@ -19,6 +19,7 @@ from typing import Any, Literal
 import attrs
 
 from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, schedule
+from atentdsl.plan.handed import ONE, Points, ends_in_its_point
 from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
@@ -53,7 +54,6 @@ from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
 from atentdsl.recipe import Recipe
 
-ONE = Fraction(1)
 HANDED = "a point handed on"
 
 
@@ -72,21 +72,6 @@ def _without_unread_noise(operations: list[Operation]) -> list[Operation]:
     """The operations; without the smoothing's noise where nothing is evaluated under it, as where a start is drawn."""
     last = max((i for i, o in enumerate(operations) if isinstance(o, Evaluate | Clean)), default=-1)
     return [o for i, o in enumerate(operations) if i < last or not isinstance(o, Noise)]
-
-
-@attrs.frozen
-class _Points:
-    """The points of data that samplers have handed on so far.
-
-    Attributes:
-        at: the register of the one point, or the sampler on whose shelf they are.
-        weights: the coefficient of each; one for a register.
-        held: whether they are on a shelf.
-    """
-
-    at: str
-    weights: tuple[Fraction, ...] = (ONE,)
-    held: bool = False
 
 
 # What is done with a point that is handed on: its coefficient and its register.
@@ -110,7 +95,7 @@ class _Lowering:
         self._kept_perturbed = weights[0] if weights and later else None
         if not self._first_move_takes(0):
             self._take(0)
-        self._go_on(0, ONE, _Points(X), "train")
+        self._go_on(0, ONE, Points(X), "train")
         if goal == "train":
             self._update(optimizer)
         if self._kept_perturbed is not None:
@@ -124,7 +109,7 @@ class _Lowering:
 
     # The samplers, one inside the other.
 
-    def _go_on(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
+    def _go_on(self, i: int, c: Fraction, points: Points, mode: Mode) -> None:
         """All samplers from the i-th on, at the current weights: c times the signal is gathered."""
         if i == len(self._samplers):
             for weight, at in self._each(points):
@@ -134,19 +119,19 @@ class _Lowering:
         else:
             self._data(i, c, points, mode)
 
-    def _each(self, points: _Points) -> Iterator[tuple[Fraction, str]]:
+    def _each(self, points: Points) -> Iterator[tuple[Fraction, str]]:
         """Each point in turn, current in its register, with its weight."""
         for k, weight in enumerate(points.weights):
             if points.held:
                 self._add(Recall(points.at, "points", k, origin=self._origin(points.at, HANDED)))
             yield weight, points.at
 
-    def _data(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
+    def _data(self, i: int, c: Fraction, points: Points, mode: Mode) -> None:
         """The data samplers from the i-th to the next one in weights space, around each point that there is."""
         group = len(list(takewhile(lambda sampler: sampler.space == "data", self._samplers[i:])))
         last = self._samplers[i + group - 1].name
         collected = i + group < len(self._samplers)
-        alone = len(points.weights) == 1 and all(map(_ends_in_its_point, self._samplers[i : i + group]))
+        alone = len(points.weights) == 1 and all(map(ends_in_its_point, self._samplers[i : i + group]))
         weights: list[Fraction] = []
 
         def emit(weight: Fraction, at: str) -> None:
@@ -162,7 +147,7 @@ class _Lowering:
         for weight, at in self._each(points):
             self._chains(i, group, weight, at, emit)
         if collected:
-            self._go_on(i + group, c, _Points(last, tuple(weights), held=not alone), mode)
+            self._go_on(i + group, c, Points(last, tuple(weights), held=not alone), mode)
 
     def _chains(self, i: int, group: int, c: Fraction, at: str, emit: Emit) -> None:
         """The restarts of the i-th sampler around one point of data; `group` data samplers are left, with this one."""
@@ -231,7 +216,7 @@ class _Lowering:
             self._add(accept)
             yield k + 1
 
-    def _weights(self, i: int, c: Fraction, points: _Points, mode: Mode) -> None:
+    def _weights(self, i: int, c: Fraction, points: Points, mode: Mode) -> None:
         """The i-th sampler, of weights: its restarts, and what each w'^k that carries weight hands on."""
         sampler, paper = self._samplers[i], self._papers[i]
         name, averaging = sampler.name, sampler.averaging
@@ -267,7 +252,7 @@ class _Lowering:
         if self._kept_perturbed != i:
             self._restore(i)
 
-    def _target(self, i: int, points: _Points) -> None:
+    def _target(self, i: int, points: Points) -> None:
         """g becomes the gradient in the weights of the i-th sampler's target, at the current weights."""
         sampler = self._samplers[i]
         origin = Origin(("sampler", i, "target"), "the target's gradient in the weights", self._papers[i].gradient)
@@ -384,10 +369,3 @@ class _Lowering:
     def _add(self, operation: Operation) -> None:
         signal = isinstance(operation, Evaluate) and operation.asks_weights and not self._aside
         self.operations += self._smoothing.around(operation, signal)
-
-
-def _ends_in_its_point(sampler: Any) -> bool:
-    """Whether the sampler hands on one point, the last that its register holds: it needs no shelf."""
-    weights = coefficients(sampler)
-    chains = sampler.restarts if sampler.averaging.over_restarts == "mean" else 1
-    return bool(weights[-1]) and not any(weights[:-1]) and chains == 1
