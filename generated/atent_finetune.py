@@ -1,7 +1,7 @@
 """atent_finetune: one training step, as its recipe says.
 
 Compiled from atent_finetune.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: dd0d8eb31ed5006620dc87e7008989607a6124176f7a2d7d298bd26c6ca59b9d
+sha256 of the recipe's values: e14a4a909b6306a65780860097491b130a700c87d36eae2f5f9f7d7875a6fc25
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:
@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 
 from atentdsl.runtime import gradients, input_gradient, place, weight_gradient, weights_frozen
 
-NAME = "atent_finetune"  # atent_finetune.toml:9
+NAME = "atent_finetune"  # atent_finetune.toml:8
 SEED = 0  # default
 DATA = "digits"  # atent_linf.toml:9
 BATCH = 64  # atent_linf.toml:10
@@ -34,7 +34,7 @@ REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # atent_linf.toml:13
-EPOCHS = 20  # atent_finetune.toml:16
+EPOCHS = 20  # atent_finetune.toml:15
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
@@ -47,7 +47,7 @@ STEP_SIZE = 0.03  # atent_linf.toml:26
 NOISE = 0.001  # atent_linf.toml:27
 COEFFICIENTS = (0.009, 0.09)  # atent_linf.toml:37
 COEFFICIENT = 0.9  # atent_linf.toml:37
-LR_VALUE = 0.0001  # atent_finetune.toml:17
+LR_VALUE = 0.0001  # atent_finetune.toml:16
 MOMENTUM = 0.9  # atent_linf.toml:45
 NESTEROV = False  # default
 WEIGHT_DECAY = 0.0005  # atent_linf.toml:46
@@ -146,7 +146,7 @@ def train_step(model, optimizer, batches, rng, state):
     # the signal's gradient in the weights           atent_linf.toml:37 [sampler.averaging]         Alg. 2, lines 9-10
     signal += weight_gradient(model, z, y, cross_entropy, rng, weight=COEFFICIENT / n)
 
-    # update                                         atent_finetune.toml:15 [optimizer]             Alg. 2, lines 12-13
+    # update                                         atent_finetune.toml:14 [optimizer]             Alg. 2, lines 12-13
     optimizer.step()
     return signal
 

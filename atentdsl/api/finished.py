@@ -131,7 +131,8 @@ def _identified(run: Summary, evaluation: dict[str, Any]) -> Finished:
         "max_steps": made.get("max_steps"),
         "precision of training": _precision(made),
         "training images": made.get("data_sha256", {}).get("training"),
-        "initial weights": made.get("init", {}).get("sha256"),
+        # those of another recipe differ from seed to seed, as random ones do
+        "initial weights": made.get("init", {}).get("values_sha256") or made.get("init", {}).get("sha256"),
     }
     lines = (run.path / METRICS).read_text(encoding="utf-8").splitlines() if (run.path / METRICS).is_file() else []
     seconds = sum(json.loads(line).get("seconds", 0.0) for line in lines)

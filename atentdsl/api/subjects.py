@@ -37,7 +37,13 @@ def images(
 
 
 def network(
-    recipe: Recipe, training: Images, *, user_code: bool = True, trust: bool = False, fresh: bool = False
+    recipe: Recipe,
+    training: Images,
+    *,
+    user_code: bool = True,
+    trust: bool = False,
+    fresh: bool = False,
+    begun: Path | None = None,
 ) -> nn.Module:
     """The recipe's architecture with the weights that it begins with.
 
@@ -50,6 +56,7 @@ def network(
         user_code: whether code that the recipe names may run.
         trust: whether weights may be read by what can run code that they hold.
         fresh: leaves the weights random whatever the recipe says: others are going to take their place.
+        begun: where a run of the recipe is that `[model] init` names, if it names one.
 
     Raises:
         ArchitectureUnfit: an installed architecture cannot take the images.
@@ -75,21 +82,44 @@ def network(
     if recipe.model.init != RANDOM and not fresh:
         from atentdsl.runtime import foreign_weights
 
-        path = Path(recipe.model.init)
+        path = begun or weights_path(recipe)
         foreign_weights.fill(made, foreign_weights.read(path, trust), path)
     return made
 
 
-def origin(recipe: Recipe) -> dict[str, Any]:
-    """What the manifest says of weights that are not random: the path as the recipe has it, and the file's sha256."""
+def weights_path(recipe: Recipe) -> Path:
+    """Where the weights are that a recipe begins with, where they are not random.
+
+    Raises:
+        WeightsRefused: the recipe names another recipe, of which there is no run here.
+    """
+    from atentdsl.api import beginnings
+    from atentdsl.runtime.errors import WeightsRefused
+
+    first = beginnings.named(recipe)
+    if first is not None:
+        why = f"they are those of a run of the recipe `{first}`: name one by `--set model.init=RUN`"
+        raise WeightsRefused(None, why)
+    return Path(recipe.model.init)
+
+
+def origin(recipe: Recipe, begun: Path | None = None) -> dict[str, Any]:
+    """What the manifest says of weights that are not random: the path as the recipe has it, and the file's sha256.
+
+    Where the recipe names another one, `begun` is that one's run, and which recipe it was is said too.
+    """
     import hashlib
 
+    from atentdsl.api import beginnings
     from atentdsl.runtime import foreign_weights
 
     if recipe.model.init == RANDOM:
         return {}
-    with foreign_weights.weights_file(Path(recipe.model.init)).open("rb") as file:
-        return {"init": {"path": recipe.model.init, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}}
+    path = begun or weights_path(recipe)
+    first = beginnings.first_of(recipe)
+    with foreign_weights.weights_file(path).open("rb") as file:
+        told = {"path": str(begun or recipe.model.init), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"init": told | ({} if first is None else beginnings.origin(first))}
 
 
 def trained(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,14 +145,21 @@ def require_given(manifest: Mapping[str, Any], model: object, data: object) -> N
         raise NotGiven(OWN_NETWORK)
 
 
-def require_origin(recipe: Recipe, manifest: Mapping[str, Any], path: Path) -> None:
+def require_origin(recipe: Recipe, manifest: Mapping[str, Any], path: Path) -> Path | None:
     """Asks for the very weights that a run began with, where it has no snapshot of its own yet.
+
+    Returns:
+        Where a run of the recipe is that `[model] init` names; None where it names none.
 
     Raises:
         CannotResume: the file holds others now.
     """
+    from atentdsl.api import beginnings
     from atentdsl.runtime.errors import CannotResume
 
-    expected, found = manifest.get("init"), origin(recipe).get("init")
-    if expected != found:
-        raise CannotResume(path, f"the weights at {recipe.model.init} are not those it began with; begin a new run")
+    expected = manifest.get("init")
+    begun = Path(expected["path"]) if expected and beginnings.named(recipe) is not None else None
+    if expected != origin(recipe, begun).get("init"):
+        where = begun or recipe.model.init
+        raise CannotResume(path, f"the weights at {where} are not those it began with; begin a new run")
+    return begun

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from atentdsl.api.beginnings import named
 from atentdsl.api.comparing import compare
 from atentdsl.api.finished import SWEEP
 from atentdsl.api.recipes import load
@@ -135,13 +136,16 @@ def sweep(
 
 
 def _jobs(recipes: Sequence[str | Path], overrides: Sequence[str], seeds: Sequence[int]) -> list[Job]:
-    """The recipes' jobs in turns, seed by seed, so that a sweep that is stopped has a figure of each; none twice."""
+    """The recipes' jobs in turns, seed by seed, so that a sweep that is stopped has a figure of each; none twice.
+
+    Those that begin from another recipe's run come last: it may be there by then.
+    """
     from atentdsl.api.sweep_runs import Job
 
     jobs: dict[str, Job] = {}
     for seed in seeds:
-        for source in recipes:
-            checked = load(source, [*overrides, f"recipe.seed={seed}"])
+        loaded = [(source, load(source, [*overrides, f"recipe.seed={seed}"])) for source in recipes]
+        for source, checked in sorted(loaded, key=lambda pair: named(pair[1]) is not None):
             sha256 = hashlib.sha256(checked.resolved.encode()).hexdigest()
             jobs.setdefault(sha256, Job(checked.name, str(source), seed, sha256))
     return list(jobs.values())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from atentdsl.api import subjects
+from atentdsl.api import beginnings, subjects
 from atentdsl.api.recipes import Source, load
 from atentdsl.api.work import Given, Run, Work
 from atentdsl.codegen import generate
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from atentdsl.runtime.runs import Summary
+    from atentdsl.runtime.snapshot import Saving
 
 
 def train(
@@ -48,6 +49,9 @@ def train(
     A snapshot, from which `resume` goes on bit for bit, is written at the beginning, at the end, and in between every
     `checkpoint_steps` outer steps, or else every `checkpoint_minutes`, and then for at most 1 % of the time. SIGINT and
     SIGTERM end the run at its next step, with a snapshot.
+
+    Where `[model] init` names another recipe, its finished run with the same seed is looked for below `out`; one that
+    was interrupted is gone on with, and where there is none it is trained first.
 
     Args:
         recipe, overrides: as for `load`.
@@ -81,10 +85,13 @@ def train(
     from atentdsl.runtime.interruption import interruptions_heeded
     from atentdsl.runtime.snapshot import Saving
 
+    checked = _with_seed(recipe, overrides, seed)
+    own = Given(model, data, test, data_root, user_code, trust)
+    saving = Saving(checkpoint_steps, checkpoint_minutes)
+    if model is None:
+        own = attrs.evolve(own, begun=_begun(checked, own, device, Path(out), max_steps, saving, quiet, command))
     with interruptions_heeded() as asked:
-        checked = _with_seed(recipe, overrides, seed)
         text = generate(checked).text
-        own = Given(model, data, test, data_root, user_code, trust)
         work = Work.prepared(checked, text, own, devices.choose(device))
         made = manifest.manifest(
             seed=checked.header.seed,
@@ -99,7 +106,7 @@ def train(
         made["data"] = subjects.GIVEN if data is not None else work.training.name or checked.data.name
         made["max_steps"] = max_steps
         made["tolerance"] = checked.compile.tolerance
-        made |= {} if model is not None else subjects.origin(checked)
+        made |= {} if model is not None else subjects.origin(checked, own.begun)
         texts = {
             RECIPE: checked.resolved,
             MODULE: text,
@@ -107,7 +114,7 @@ def train(
         }
         texts |= modules(work.attacks)
         directory = RunDirectory.create(Path(out), checked.name, texts)
-        return work.done(directory, asked, quiet, Saving(checkpoint_steps, checkpoint_minutes), max_steps)
+        return work.done(directory, asked, quiet, saving, max_steps)
 
 
 def resume(
@@ -168,9 +175,10 @@ def resume(
             subjects.require_given(made, model, data)
             chosen = devices.choose(device or made["device"].split(":")[0])
             newest = snapshot.newest(directory.checkpoints, skip_damaged)
+            begun = None
             if newest is None and model is None:
-                subjects.require_origin(checked, made, directory.path)
-            own = Given(model, data, test, data_root, user_code, trust)
+                begun = subjects.require_origin(checked, made, directory.path)
+            own = Given(model, data, test, data_root, user_code, trust, begun)
             work = Work.prepared(
                 checked, text, own, chosen, fresh=newest is not None, precision=_precision(made, checked)
             )
@@ -223,6 +231,41 @@ def interrupted(
         and run.manifest.get("max_steps") == max_steps
         and subjects.GIVEN not in (run.manifest["model"], run.manifest["data"])
     ]
+
+
+def _begun(
+    recipe: Recipe,
+    own: Given,
+    device: str,
+    out: Path,
+    max_steps: int | None,
+    saving: Saving,
+    quiet: bool,
+    command: Sequence[str] | None,
+) -> Path | None:
+    """A finished run of the recipe that `[model] init` names, made now if there is none; None where it names none."""
+    first = beginnings.first_of(recipe)
+    if first is None:
+        return None
+    shared: dict[str, Any] = {
+        **{name: getattr(own, name) for name in ("data", "test", "data_root", "user_code", "trust")},
+        "device": device,
+        "checkpoint_steps": saving.steps,
+        "checkpoint_minutes": saving.minutes,
+        "quiet": quiet,
+        "command": command,
+    }
+
+    def trained() -> Path:
+        source, laid = str(beginnings.named(recipe)), beginnings.laid_over(recipe)
+        return train(source, overrides=laid, out=out, max_steps=max_steps, **shared).path
+
+    def gone_on_with(run: Path) -> Path:
+        return resume(run, **shared).path
+
+    if own.data is not None:
+        return trained()  # nothing says whether another run had the same images
+    return beginnings.run_of(first, out, max_steps, trained, gone_on_with)
 
 
 def _with_seed(recipe: Source, overrides: Sequence[str], seed: int | None) -> Recipe:

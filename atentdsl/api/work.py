@@ -44,7 +44,7 @@ class Run:
 
 @attrs.frozen(eq=False)
 class Given:
-    """What the caller gave: `train` documents each."""
+    """What the caller gave: `train` documents each; `begun` is the run of the recipe that `[model] init` names."""
 
     model: nn.Module | None
     data: Dataset[Any] | None
@@ -52,6 +52,7 @@ class Given:
     data_root: str | Path | None
     user_code: bool
     trust: bool
+    begun: Path | None = None
 
 
 @attrs.frozen(eq=False)
@@ -92,7 +93,9 @@ class Work:
         training, validation = training.to(device), validation.to(device)
         network = own.model
         if network is None:
-            network = subjects.network(recipe, training, user_code=own.user_code, trust=own.trust, fresh=fresh)
+            network = subjects.network(
+                recipe, training, user_code=own.user_code, trust=own.trust, fresh=fresh, begun=own.begun
+            )
         network.to(device)
         held = held and held.to(device)
         made = attacks(recipe, classes_of(network, training))

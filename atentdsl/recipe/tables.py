@@ -82,8 +82,9 @@ class Model(Part):
     )
     init: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)] = Field(
         "random",
-        description="where the weights come from: `random`, or a path, relative to the working directory, to a run, a "
-        "safetensors file or a state dict",
+        description="where the weights come from: `random`; a path, relative to the working directory, to a run, a "
+        "safetensors file or a state dict; or `recipe:NAME`, another recipe's run with the same seed, network and "
+        "images, which is trained first if there is none",
     )
 
 

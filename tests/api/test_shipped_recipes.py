@@ -36,11 +36,12 @@ def interrupted_after(steps):
 
 @pytest.mark.parametrize("name", shipped.names())
 def test_three_steps_and_an_evaluation_and_the_same_when_interrupted(tmp_path, monkeypatch, name):
-    """Chains of three moves at most, and the network of CIFAR-10 an eighth as wide, so that a recipe takes a second."""
+    """Chains of three moves at most, and the network of CIFAR-10 an eighth as wide, so that a recipe takes a second;
+    random weights where it begins from another recipe, of which `test_beginnings.py` has the rest."""
     monkeypatch.setattr(preact_resnet18, "WIDTHS", (8, 16, 32, 64))
     recipe = atentdsl.load(name)
     moves = [f"sampler.{sampler.name}.moves={min(3, sampler.moves)}" for sampler in recipe.samplers]
-    overrides = ["data.batch=4", 'evaluate.attacks=["pgd-1"]', *moves]
+    overrides = ["model.init=random", "data.batch=4", 'evaluate.attacks=["pgd-1"]', *moves]
     data = images({"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 8, 8)}[recipe.data.name])
     run = atentdsl.train(name, overrides=overrides, data=data, out=tmp_path, max_steps=3, quiet=True)
     assert all(bool(value.isfinite().all()) for value in run.model.state_dict().values())
