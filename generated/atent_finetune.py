@@ -1,7 +1,7 @@
 """atent_finetune: one training step, as its recipe says.
 
 Compiled from atent_finetune.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: dd0d8eb31ed5006620dc87e7008989607a6124176f7a2d7d298bd26c6ca59b9d
+sha256 of the recipe's values: 5ee73deb4a1ef623969fecc5e5822dd93b34a8cd6151f2e51923aaf603b5ff91
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

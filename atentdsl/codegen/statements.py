@@ -287,7 +287,12 @@ class Statements:
             return self._coefficients[-1]
         if c == 1:
             return "1.0"
-        return self.terms.name("COEFFICIENT", float(c), (*origin.path[:2], "averaging"))
+        if origin.path[:1] == ("objective",):
+            wanted = "CLEAN" if origin.path[1:] else "COEFFICIENT"
+            return self.terms.name(wanted, float(c), ("objective", "clean"))
+        averaging = (*origin.path[:2], "averaging")
+        said = self.terms.place(averaging) != "default"  # by a default it is less than 1 beside a clean part alone
+        return self.terms.name("COEFFICIENT", float(c), averaging if said else ("objective", "clean"))
 
     def _call_runtime(self, name: str) -> None:
         self.runtime.add(name)

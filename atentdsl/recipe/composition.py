@@ -25,6 +25,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _tested_under_noise(whole, samplers, tables.get("smoothing"))
     yield from _never_drawn(whole, samplers)
     yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
+    yield from _clean_part(whole, samplers, tables.get("objective"))
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
@@ -143,6 +144,15 @@ def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective:
             message = f"`{sampler.target.loss}` has no gradient at the clean input, where this chain starts"
             mend = 'start beside it: write `kind = "gaussian"` and `sd = 0.001` in `[sampler.start]`'
             yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _clean_part(whole: Written, samplers: Sequence[Any], objective: Any) -> Iterator[Diagnostic]:
+    """A share of clean cross entropy beside cross entropy at points that are the clean inputs."""
+    moved = any(sampler.space == "data" for sampler in samplers)
+    if objective is not None and objective.clean and not moved and objective.kind == "cross_entropy":
+        message = "`clean` changes nothing: no sampler of data moves the points, so the objective is this cross entropy"
+        mend = "drop `clean`, or add a `[[sampler]]` of data"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("objective", "clean")).key(), help=mend)
 
 
 def _starts_at_its_anchor(sampler: Any) -> bool:

@@ -152,9 +152,11 @@ def _composed(samplers: list[Table], whole: Table) -> list[Table]:
 
 
 def _of_labels_alone(objective: Table) -> Table:
-    """The objective, or cross entropy where it compares points with clean inputs and there are no others."""
+    """The objective where the clean inputs are the only points: nothing is compared with them, or added beside."""
     kind = objective.get("kind", "cross_entropy")
-    return {"kind": "cross_entropy"} if registry.primitive("objectives", kind).clean else objective
+    if registry.primitive("objectives", kind).clean or kind == "cross_entropy":
+        return {"kind": "cross_entropy"}
+    return objective
 
 
 def _without_moves(value: Any, inside: bool = False) -> Any:
