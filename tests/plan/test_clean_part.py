@@ -145,7 +145,7 @@ def test_it_enters_wherever_weights_move_along_or_hand_on_the_signal(share):
         ("self._clean_part(c, mode)\n        elif", "self._clean_part(ONE, mode)\n        elif"),
         ('Call("objectives", "cross_entropy"), mode', "self._objective, mode"),
         ("if self._clean and not self._drawing:", "if self._clean and not self._aside:"),
-        ("self._clean_part(c, mode)\n        elif", "self._clean_part(c, \"eval\")\n        elif"),
+        ("self._clean_part(c, mode)\n        elif", 'self._clean_part(c, "eval")\n        elif'),
     ],
 )
 def test_a_lowering_that_adds_it_otherwise_is_caught(old, new):
