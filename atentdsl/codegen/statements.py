@@ -203,8 +203,12 @@ class Statements:
                 return [f"drawn.append(({of(at)}, {self._coefficient(c, operation.origin)}))"]
             case Carry(anchor=anchor):
                 return [f'state["{name}.carry"] = {z} - {of(anchor)}']
-            case Update():
+            case Update(clip=None):
                 return ["optimizer.step()"]
+            case Update(clip=clip):
+                self._call_runtime("clip_gradient")
+                limit = self.terms.number("CLIP", clip, (*operation.origin.path, "clip"), None)
+                return [f"clip_gradient(model, {limit})", "optimizer.step()"]
             case Restore(how=how):
                 self.runtime |= {"set_weights"} | ({"weights"} if how == "subtract" else set())
                 restored = w if how == "anchor" else f"weights(model) - ({z} - {w})"

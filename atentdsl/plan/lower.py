@@ -52,6 +52,7 @@ from atentdsl.plan.program import Goal, Plan
 from atentdsl.plan.smoothing import Smoothing
 from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
+from atentdsl.primitives.outer import Outer
 from atentdsl.recipe import Recipe
 
 HANDED = "a point handed on"
@@ -372,9 +373,10 @@ class _Lowering:
 
     def _update(self, optimizer: Any) -> None:
         rate = schedule(optimizer.lr, self._lengths(None))
-        rest = {name: value for name, value in optimizer.parameters().items() if name not in {"lr", "restore"}}
-        made = bound("optimizers", optimizer.kind, rest, self._lengths(None))
-        self._add(Update(made, rate, origin=Origin(("optimizer",), "update", self._papers[-1].update)))
+        own = {name: value for name, value in optimizer.parameters().items() if name not in Outer.model_fields}
+        made = bound("optimizers", optimizer.kind, own, self._lengths(None))
+        clip = number(optimizer.clip, self._lengths(None))
+        self._add(Update(made, rate, clip, origin=Origin(("optimizer",), "update", self._papers[-1].update)))
 
     def _restore(self, i: int, how: Literal["anchor", "subtract"] = "anchor") -> None:
         says = "the weights are those of before again" if how == "anchor" else "the perturbation is taken away"

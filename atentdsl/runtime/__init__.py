@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atentdsl.runtime.clipping import clip_gradient
     from atentdsl.runtime.network import (
         clean_logits,
         density,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "clipping": ("clip_gradient",),
     "network": (
         "clean_logits",
         "density",
@@ -52,6 +54,7 @@ __all__ = [
     "as_written",
     "carried",
     "clean_logits",
+    "clip_gradient",
     "density",
     "displacement_gradient",
     "example_losses",
