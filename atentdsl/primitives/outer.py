@@ -30,6 +30,9 @@ class Outer(Kinded):
     restore: Literal["before_update", "after_update"] = Field(
         "before_update", description="when a perturbation of the weights is taken away"
     )
+    weight_averaging: Annotated[Kinded, OneOf("weight_averages")] | None = Field(
+        None, description="an average of the weights, measured and kept in their place"
+    )
     clip: PositiveOrSchedule | None = Field(
         None, description="the greatest l2 norm of the signal's gradient over all weights; no limit where not given"
     )

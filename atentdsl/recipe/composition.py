@@ -29,6 +29,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
+        yield from _averaged(whole, tables["optimizer"])
     if "compile" in tables:
         yield from _placed(whole, tables["compile"])
 
@@ -187,6 +188,15 @@ def _restored(whole: Written, samplers: Sequence[Any], optimizer: Any) -> Iterat
     elif perturbing[0].averaging.of == "displacement":
         message = "a displacement is a gradient at the anchor, and the update would be made elsewhere"
         yield Diagnostic("inconsistent", message, place, help="drop `restore`, or average the gradient")
+
+
+def _averaged(whole: Written, optimizer: Any) -> Iterator[Diagnostic]:
+    """An average of weights that training ends before."""
+    average = optimizer.weight_averaging
+    if average is not None and average.from_epoch > optimizer.epochs:
+        message = f"the average begins in epoch {average.from_epoch}, and training ends with epoch {optimizer.epochs}"
+        place = whole.walk_to(("optimizer", "weight_averaging", "from_epoch")).at()
+        yield Diagnostic("inconsistent", message, place, help=f"write `from_epoch` of {optimizer.epochs} at most")
 
 
 def _placed(whole: Written, settings: Any) -> Iterator[Diagnostic]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from atentdsl.runtime.points import carried, where_taken, worse
     from atentdsl.runtime.smoothing import smoothing_noise
     from atentdsl.runtime.streams import Streams
+    from atentdsl.runtime.weight_average import WeightAverage
     from atentdsl.runtime.weight_row import (
         displacement_gradient,
         gathered,
@@ -46,11 +47,13 @@ _HOMES = {
     "points": ("carried", "where_taken", "worse"),
     "smoothing": ("smoothing_noise",),
     "streams": ("Streams",),
+    "weight_average": ("WeightAverage",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
 }
 
 __all__ = [
     "Streams",
+    "WeightAverage",
     "as_written",
     "carried",
     "clean_logits",

@@ -38,11 +38,13 @@ class Kept:
         path: its file.
         epoch: when it was reached.
         score: the validation accuracy it was chosen by; the epoch where the last one is kept.
+        averaged: whether its weights are an average of those that the network was trained to.
     """
 
     path: Path
     epoch: int
     score: float
+    averaged: bool = False
 
 
 class _Stopped(Exception):
@@ -148,7 +150,8 @@ class _Fit:
             self.close_epoch()
         self.save()
         assert running.best is not None, "an epoch has at least one step"
-        return Kept(self.directory.checkpoint(BEST), running.best.epoch, running.best.score)
+        best = running.best
+        return Kept(self.directory.checkpoint(BEST), best.epoch, best.score, best.averaged)
 
     def steps(self) -> None:
         """The epoch's steps that are left."""
@@ -193,8 +196,10 @@ class _Fit:
         loss = running.mean_loss()
         running.check_finite()
         try:
-            on_training = self.measured(_spread(running.training, len(self.validation)), "training")
-            on_validation = self.measured(self.validation, "validation")
+            with running.measured(self.heed):
+                on_training = self.measured(_spread(running.training, len(self.validation)), "training")
+                on_validation = self.measured(self.validation, "validation")
+                self.keep_best(on_validation)
         except NotFinite as error:
             raise NotFiniteState(str(error), running.step) from error
         except _Stopped:
@@ -209,29 +214,31 @@ class _Fit:
             "loss": loss,
             "training": _record(on_training),
             "validation": _record(on_validation),
+            **({"weights": "averaged" if running.averaged else "trained"} if running.average is not None else {}),
             **({"rollbacks": running.rollbacks} if running.rollbacks else {}),
             "seconds": round(seconds, 3),
             "images_per_second": round(speed, 1),
         }
-        self.keep_best(on_validation)
         self.directory.append_metrics(line)
         shown = {"loss": loss, "clean": on_validation.clean, "images_per_second": speed}
         shown["robust"] = next(iter(on_validation.robust), None)  # type: ignore[assignment]
         self.progress.epoch(running.epoch, program.EPOCHS, shown)
+        if running.averaged and all(earlier["weights"] == "trained" for earlier in running.lines):
+            self.progress.message(f"from epoch {running.epoch} on the average of the weights is measured and kept")
         running.lines.append(line)
         running.next_epoch()
         self.begin = time.monotonic()
 
     def measured(self, images: Images, part: str) -> Accuracy:
         """Clean and robust accuracy on one part of the images."""
-
-        def heed() -> None:
-            if self.asked():
-                raise _Stopped
-
         running = self.running
         size = running.program.EVALUATION_BATCH
-        return accuracy(running.model, images, self.watch, key(running.seed, "watch", part), size, heed)
+        return accuracy(running.model, images, self.watch, key(running.seed, "watch", part), size, self.heed)
+
+    def heed(self) -> None:
+        """Breaks a measurement off where the run is asked to stop."""
+        if self.asked():
+            raise _Stopped
 
     def keep_best(self, measured: Accuracy) -> None:
         """These weights are the best if they are better than all before."""
@@ -244,7 +251,7 @@ class _Fit:
         score = scores[running.program.SELECT]
         if running.best is None or score > running.best.score:
             weights = checkpoint.tensors_of(running.model)
-            running.best = Best(running.epoch, score, weights)
+            running.best = Best(running.epoch, score, weights, running.averaged)
 
     def save(self) -> Path:
         """A snapshot of what is, if it is finite, and after it the best weights in a file of their own."""
@@ -259,6 +266,7 @@ class _Fit:
         if running.best is not None and running.best.epoch != self.published:
             best = running.best
             texts = {"epoch": str(best.epoch), "score": repr(best.score), "select": running.program.SELECT}
+            texts |= {"weights": "averaged"} if best.averaged else {}
             checkpoint.write(self.directory.checkpoint(BEST), best.weights, texts)
             self.published = best.epoch
         self.saving.wrote(time.monotonic() - begin)

@@ -100,6 +100,9 @@ def _recipes(draw: st.DrawFn) -> Table:
             whole["objective"] = _of_labels_alone(whole["objective"])
     if not draw(OFTEN) and not any(sampler.get("kernel", {}).get("kind") == "mala" for sampler in samplers):
         whole["smoothing"] = draw(table_of(Smoothing, draws=st.integers(1, 3)))
+    average = whole["optimizer"].get("weight_averaging", {})
+    if average.get("from_epoch", 1) > whole["optimizer"]["epochs"]:
+        average["from_epoch"] = whole["optimizer"]["epochs"]
     if not whole["compile"].get("place", True) and whole["compile"].get("precision") == "bfloat16":
         whole["compile"]["precision"] = "float32"
     clocked: Table = _without_moves(whole)
