@@ -180,6 +180,8 @@ def _settings(recipe: Recipe, terms: Terms) -> list[str]:
         ("EVALUATION_BATCH", recipe.evaluate.batch, ("evaluate", "batch")),
         ("SELECT", recipe.evaluate.select, ("evaluate", "select")),
     ]
+    if recipe.evaluate.patience is not None:
+        rows.append(("PATIENCE", recipe.evaluate.patience, ("evaluate", "patience")))
     return [assignment(name, value, terms.place(path)) for name, value, path in rows]
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -19,7 +19,7 @@ from atentdsl.runtime.directory import BEST, RunDirectory
 from atentdsl.runtime.errors import CannotResume, Diverged, Interrupted, MemoryExhausted, NotFinite, WeightsRefused
 from atentdsl.runtime.interruption import Asked
 from atentdsl.runtime.policy import Policy
-from atentdsl.runtime.program import Program
+from atentdsl.runtime.program import Program, patience
 from atentdsl.runtime.progress import Progress
 from atentdsl.runtime.running import Best, NotFiniteState, Running
 from atentdsl.runtime.snapshot import Saving
@@ -28,6 +28,7 @@ from atentdsl.runtime.streams import key
 __all__ = ["ROLLBACKS", "Kept", "fit"]
 
 ROLLBACKS = 3
+Ended = Literal["epochs", "steps", "patience"]
 
 
 @attrs.frozen
@@ -39,12 +40,18 @@ class Kept:
         epoch: when it was reached.
         score: the validation accuracy it was chosen by; the epoch where the last one is kept.
         averaged: whether its weights are an average of those that the network was trained to.
+        step: how many outer steps training made.
+        epochs: how many epochs it made, the last of them whole or not.
+        ended: why it ended: all its `epochs` were made, as many `steps` as were asked for, or its `patience` was out.
     """
 
     path: Path
     epoch: int
     score: float
-    averaged: bool = False
+    averaged: bool
+    step: int
+    epochs: int
+    ended: Ended
 
 
 class _Stopped(Exception):
@@ -142,7 +149,7 @@ class _Fit:
     def through(self) -> Kept:
         """Every epoch that is left."""
         running = self.running
-        while running.epoch <= running.program.EPOCHS and (not running.lines or running.lines[-1]["step"] < self.last):
+        while self.ended is None:
             if self.rolls_back and running.step == running.first:
                 self.save()  # where an epoch that diverges goes back to
             self.begin = time.monotonic()
@@ -150,8 +157,25 @@ class _Fit:
             self.close_epoch()
         self.save()
         assert running.best is not None, "an epoch has at least one step"
-        best = running.best
-        return Kept(self.directory.checkpoint(BEST), best.epoch, best.score, best.averaged)
+        best, made, ended = running.best, running.lines[-1], self.ended
+        if ended == "patience" and made["epoch"] < running.program.EPOCHS:
+            score = f"{running.program.SELECT} accuracy on held-out images was last bettered in epoch {best.epoch}"
+            self.progress.message(f"training ends after epoch {made['epoch']} of {running.program.EPOCHS}: {score}")
+        path = self.directory.checkpoint(BEST)
+        return Kept(path, best.epoch, best.score, best.averaged, running.step, made["epoch"], ended)
+
+    @property
+    def ended(self) -> Ended | None:
+        """Why training is over after the last epoch that has a line; None while it is not."""
+        running = self.running
+        made = running.lines[-1] if running.lines else {"epoch": 0, "step": 0}
+        if made["epoch"] >= running.program.EPOCHS:
+            return "epochs"
+        if running.lines and made["step"] >= self.last:
+            return "steps"
+        waits = patience(running.program)
+        waited = made["epoch"] - (running.best.epoch if running.best is not None else 0)
+        return "patience" if waits is not None and waited >= waits else None
 
     def steps(self) -> None:
         """The epoch's steps that are left."""
@@ -220,11 +244,11 @@ class _Fit:
             "images_per_second": round(speed, 1),
         }
         self.directory.append_metrics(line)
+        if running.averaged and all(earlier["weights"] == "trained" for earlier in running.lines):
+            self.progress.message(f"from epoch {running.epoch} on the average of the weights is measured and kept")
         shown = {"loss": loss, "clean": on_validation.clean, "images_per_second": speed}
         shown["robust"] = next(iter(on_validation.robust), None)  # type: ignore[assignment]
         self.progress.epoch(running.epoch, program.EPOCHS, shown)
-        if running.averaged and all(earlier["weights"] == "trained" for earlier in running.lines):
-            self.progress.message(f"from epoch {running.epoch} on the average of the weights is measured and kept")
         running.lines.append(line)
         running.next_epoch()
         self.begin = time.monotonic()

@@ -12,7 +12,7 @@ from atentdsl.runtime.placed import Placed
 from atentdsl.runtime.streams import Streams
 from atentdsl.runtime.weight_average import WeightAverage
 
-__all__ = ["Program", "weight_average"]
+__all__ = ["Program", "patience", "weight_average"]
 
 
 class Program(Protocol):
@@ -51,3 +51,9 @@ def weight_average(program: Program, model: nn.Module) -> WeightAverage | None:
     """The average of the network's weights that the module asks for; None where it says nothing of one."""
     make = getattr(program, "weight_average", None)
     return None if make is None else make(model)
+
+
+def patience(program: Program) -> int | None:
+    """For how many epochs the module waits for a better score; None where it says nothing of it."""
+    epochs: int | None = getattr(program, "PATIENCE", None)
+    return epochs

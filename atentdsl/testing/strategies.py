@@ -242,6 +242,8 @@ def _evaluate(draw: st.DrawFn, samplers: list[Table]) -> Table:
         table["select"] = draw(st.sampled_from(["clean", "last"]))
     elif not ball:
         table.setdefault("radius", 0.25)
+    if table.get("select") == "last":
+        table.pop("patience", None)
     return table
 
 
