@@ -43,6 +43,10 @@ def network():
     return model
 
 
+def steps_of(model):
+    return round(float(model[1].weight.detach()[0, 0]))
+
+
 def program(patience, epochs=8, average=None):
     def train_step(model, optimizer, stream, rng, state):
         next(stream)
@@ -68,7 +72,7 @@ def trained(made, scores, folder, *, fit=LOOP.fit, stops=None, content=None, dir
     asks = itertools.count(1)
 
     def watch(model, x, y, seed):
-        tenths = scores[round(float(model[1].weight[0, 0])) // PER_EPOCH - 1] if by is None else by(model)
+        tenths = scores[steps_of(model) // PER_EPOCH - 1] if by is None else by(model)
         return torch.arange(len(x)) < tenths
 
     directory, stream = directory or RunDirectory.create(folder, "run"), io.StringIO()
@@ -100,10 +104,9 @@ def test_it_ends_when_so_many_epochs_have_not_bettered_the_score(tmp_path_factor
     assert (found.epochs, found.kept.epochs, found.kept.epoch) == (list(range(1, made + 1)), made, best)
     assert found.kept.step == made * PER_EPOCH
     assert found.kept.ended == ("patience" if made < len(scores) else "epochs")
-    says = (
-        f"training ends after epoch {made} of {len(scores)}: robust accuracy on held-out images was last bettered in "
-    )
-    assert (f"{says}epoch {best}" in found.said) == ("training ends" in found.said) == (made < len(scores))
+    score = f"robust accuracy on held-out images was last bettered in epoch {best}"
+    says = f"training ends after epoch {made} of {len(scores)}: {score}\n"
+    assert found.said.endswith(says) == ("training ends" in found.said) == (made < len(scores))
 
 
 SCORES = [3, 5, 5, 4, 6, 6, 6, 2]
@@ -150,9 +153,8 @@ def test_the_score_is_the_averaged_networks(tmp_path):
     def average(model):
         return WeightAverage(model, lambda t: 1 / t, from_epoch=2, every="epoch", statistics="estimated")
 
-    found = trained(
-        program(2, average=average), [], tmp_path, by=lambda m: {2: 3, 4: 4, 5: 6, 6: 6, 7: 1}[round(float(m[1].weight[0, 0]))]
-    )  # fmt: skip
+    scores = {2: 3, 4: 4, 5: 6, 6: 6, 7: 1}
+    found = trained(program(2, average=average), [], tmp_path, by=lambda model: scores[steps_of(model)])
     assert (found.epochs, found.kept.epoch, found.kept.averaged) == ([1, 2, 3, 4, 5], 3, True)
 
 
@@ -160,7 +162,9 @@ def test_the_score_is_the_averaged_networks(tmp_path):
 
 
 def test_schedules_over_epochs_keep_their_length():
-    plain, patient = (generate(atentdsl.load("sgd", more)).text.split("\n") for more in ([], ["evaluate.patience=3"]))
+    plain, patient = (
+        generate(atentdsl.load("pgd_at_linf", more)).text.split("\n") for more in ([], ["evaluate.patience=3"])
+    )
     added = [line for line in patient if line not in plain]
     assert [line.split("  #")[0] for line in added if "sha256" not in line] == ["PATIENCE = 3"]
     assert any(line.startswith("LR_LENGTH = 30") for line in patient)
