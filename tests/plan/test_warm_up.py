@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -16,6 +20,7 @@ from atentdsl.testing import batch, network
 
 WARM = {"kind": "linear", "over": "epochs", "start": 0.02, "end": 0.08, "length": 3}
 BY_HAND = [0.02, 0.04, 0.06, 0.08, 0.08, 0.08]  # in epochs 1 to 6
+ROOT = Path(__file__).parents[2]
 X, Y = batch()
 MODEL = network()
 
@@ -105,3 +110,19 @@ def test_the_attacks_of_an_evaluation_ask_for_a_radius_of_their_own():
     assert mistake.message == "the attacks have no radius: the sampler's ball changes its own"
     values["evaluate"]["radius"] = 0.08
     assert atentdsl.load(values).evaluate.radius == 0.08
+
+
+def test_the_documents_recipes_are_recipes(tmp_path):
+    """And the warmed-up one is that of the shipped recipe which it extends, from the tenth epoch on."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/decisions/outer-options.md").read_text(), re.DOTALL)
+    for number, text in enumerate(blocks):
+        (tmp_path / f"{number}.toml").write_text(text)
+    averaged, warm = (atentdsl.load(tmp_path / f"{number}.toml") for number in range(len(blocks)))
+    assert averaged.optimizer.weight_averaging.kind == "ema"
+    assert (averaged.objective.clean, averaged.optimizer.clip, averaged.evaluate.patience) == (0.25, 1.0, 10)
+    drawn = [
+        interpreted(made, Streams(seed=0, step=1, device=torch.device("cpu"), epoch=10))
+        for made in (warm, atentdsl.load("pgd_at_l2"))
+    ]
+    assert torch.allclose(*drawn, rtol=0, atol=1e-12)
