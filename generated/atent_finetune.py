@@ -1,7 +1,7 @@
 """atent_finetune: one training step, as its recipe says.
 
 Compiled from atent_finetune.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: e14a4a909b6306a65780860097491b130a700c87d36eae2f5f9f7d7875a6fc25
+sha256 of the recipe's values: e7c1fa3677bf179f26800b3ea4bca86fde86fc53f843162aad846a7bfaeb59b7
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """atent_l2: one training step, as its recipe says.
 
 Compiled from atent_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 94aa289996cc2ca865c31491f937b6048df9fb14ef238069b73417243883ff76
+sha256 of the recipe's values: 08812caeb9190e1f65c656dbc224685af467157400c64f3aa381e7b87275db76
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """atent_l2_literal: one training step, as its recipe says.
 
 Compiled from atent_l2_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 85c9e170ae22156e1ce2d54a51b79a42af2b9704a29a125c923875d35d8df4f2
+sha256 of the recipe's values: 2078264012eaa7d7ed9cb60f333b7152d4c76e9df7efa7b11fdcbd4b13e08136
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """atent_linf: one training step, as its recipe says.
 
 Compiled from atent_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 7867e32abb569c69cdfd5bbefd04590b2ecaa55ed8ccfa953ca071466d26e03f
+sha256 of the recipe's values: c7ca22244022484e2bfb869c69ab3720747671e66aa7708017595162b74a2321
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """atent_linf_literal: one training step, as its recipe says.
 
 Compiled from atent_linf_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: bedaed8763823f16ef7d201f870d3ca245922f4107bc93c6fe611f984ef11011
+sha256 of the recipe's values: 3f6fb37351707f1e5b6bfa6678820d2c0b29057c649ca7aed66d5aee541616e8
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """atent_smooth: one training step, as its recipe says.
 
 Compiled from atent_smooth.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c2e831bc9654b9629eb0d5a2e3359fee47fa4e0c8a2e7b169ff0f2aec4eb3af1
+sha256 of the recipe's values: 26b55d0d56b82b13bf0b504120c06155e8c58f2ae46fe36cbdb6f905091c3c86
 Cost: 25 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 50, as usually written 60.
 Passes, at a tolerance of 0.002:

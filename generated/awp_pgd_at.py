@@ -1,7 +1,7 @@
 """awp_pgd_at: one training step, as its recipe says.
 
 Compiled from awp_pgd_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: b3909ae96a10875c2d879478ec09aaf857eaa886573fd5c8df25346e5b21ed05
+sha256 of the recipe's values: c1274253618bde91c087f23781a9e264bc162d0d83ad754dcb4e2b1514549de3
 Cost: 26 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 26, as usually written 36.
 Passes, at a tolerance of 0.002:

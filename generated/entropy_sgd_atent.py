@@ -1,7 +1,7 @@
 """entropy_sgd_atent: one training step, as its recipe says.
 
 Compiled from entropy_sgd_atent.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 16652a0bc4a64dff940077b3904625adb97fd23bcb83b9f8c8ce01cdf59017e1
+sha256 of the recipe's values: 93bd11e98b5f05aaddacf5e21944a660b628edd8c9a68925aa9a7f51476895f5
 Cost: 125 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 250, as usually written 300.
 Passes, at a tolerance of 0.002:

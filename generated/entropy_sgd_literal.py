@@ -1,7 +1,7 @@
 """entropy_sgd_literal: one training step, as its recipe says.
 
 Compiled from entropy_sgd_literal.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 223b0ee27445355281023e747df5314193da696e5d1290c7fdbbc7114af37ed7
+sha256 of the recipe's values: 34491b2d8834325c4def655c60646cf0ac109d0b2c9de192ffab5679f4f03cf4
 Cost: 15 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 15, as usually written 15.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """fgsm_rs: one training step, as its recipe says.
 
 Compiled from fgsm_rs.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 28dbbe5c3651033adcaa1330ea0af93162638cd7ea7d574f87b008489a2c8a6a
+sha256 of the recipe's values: bc3c59ed5105fa96b25078aaa8272e08f4c5284e1517264ba16acb18f80fe0bf
 Cost: 5 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """free_at: one training step, as its recipe says.
 
 Compiled from free_at.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 1ec765f871441f183acc7e1e217226de2d1632a231e91ccb187ff20cfa787238
+sha256 of the recipe's values: 5daa1594b705a80177f12da46335a8efe4e570f244cff1b8fd1ab92f31baa011
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 5, as usually written 6.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """gaussian_smoothing: one training step, as its recipe says.
 
 Compiled from gaussian_smoothing.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 9da57f05653f60b783bd02a63bbee1a813f8ae8ff5fbc2f93aad9e826494d837
+sha256 of the recipe's values: 18b0409597d8322d963917dd7c94c65a13389498e3eed33dd5742b95025a1b2c
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """pgd_at_l2: one training step, as its recipe says.
 
 Compiled from pgd_at_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: a992f1b24829dd7500d777b80e3c3607f47ed85abc9e5d0abbd293d48a3ddbc3
+sha256 of the recipe's values: 13b4717cb2b722d05f3aa6fa1d64f0519faa307981a5b2ed5d8acea0102e4c8c
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: c7d756e2ef313752e9940613385f0b0551550bc0ff8c6eb8c16af5841e4bdcf6
+sha256 of the recipe's values: be2594d18482394f18b4709376e879d7ffffcb58e73a89aa8c5291001fc8efc5
 Cost: 23 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 23, as usually written 33.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 97f5ac546301106daecf770566672d5503a8e50ff92362192e9f45036a5de518
+sha256 of the recipe's values: c48444a45454219d9dad875dd9e8698a00e26365175bf1b64b478fca7c86b342
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes, at a tolerance of 0.002:

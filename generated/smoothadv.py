@@ -1,7 +1,7 @@
 """smoothadv: one training step, as its recipe says.
 
 Compiled from smoothadv.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: a9fe0ab083ccb2f916202b0700371379cd57687a8525b4fdd9b21cfe78fd9a69
+sha256 of the recipe's values: daa3e5aa10035ff3e684e4dc1132c73f194c613ad9fe523f118221870ccabf03
 Cost: 46 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 46, as usually written 66.
 Passes, at a tolerance of 0.002:

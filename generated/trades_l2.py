@@ -1,7 +1,7 @@
 """trades_l2: one training step, as its recipe says.
 
 Compiled from trades_l2.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: e45bec81bdfbba0f254fa4110c2537fe894d4047067b38d811ea195d3d2838c6
+sha256 of the recipe's values: d87893814cb661e4849ce01f25ec5cff91196e174728f71293d7482a53e2ca54
 Cost: 27 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 39, as usually written 49.
 Passes, at a tolerance of 0.002:

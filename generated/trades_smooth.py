@@ -1,7 +1,7 @@
 """trades_smooth: one training step, as its recipe says.
 
 Compiled from trades_smooth.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 674b78c743438317fc2f60cbc6090d640c906718836d0fbf685b2baf92c55851
+sha256 of the recipe's values: 9e5118ee6a88b0370a6a1cb5231af3521e2748470866fa82983edcd890bb57a5
 Cost: 27 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 39, as usually written 49.
 Passes, at a tolerance of 0.002:

@@ -157,4 +157,5 @@ def awaits_evaluation(run: str | Path) -> bool:
     if not lines:
         return False
     epochs = load(directory.path / RECIPE).optimizer.model_dump()["epochs"]
-    return bool(lines[-1]["epoch"] == epochs or lines[-1]["step"] == directory.manifest()["max_steps"])
+    made = directory.manifest()
+    return bool("training" in made or lines[-1]["epoch"] == epochs or lines[-1]["step"] == made["max_steps"])

@@ -125,9 +125,11 @@ def origin(recipe: Recipe, begun: Path | None = None) -> dict[str, Any]:
 def trained(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """How a run trained its network, as its evaluation says it: the compiler's tolerance, and the passes' precision.
 
-    Empty for a run of a version that wrote neither.
+    And the weights, where they are `averaged`. Empty for a run of a version that wrote none of it.
     """
     known = {"tolerance": manifest.get("tolerance"), "precision": manifest.get("policy", {}).get("precision")}
+    if manifest.get("kept", {}).get("weights") == "averaged":
+        known["weights"] = "averaged"
     return {name: value for name, value in known.items() if value is not None}
 
 

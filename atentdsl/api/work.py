@@ -219,8 +219,13 @@ class Work:
 
         def heed() -> None:
             if asked():
-                raise Interrupted(directory.path, min(steps, max_steps or steps))
+                raise Interrupted(directory.path, kept.step)
 
+        made = directory.manifest()
+        weights = "averaged" if kept.averaged else "trained"
+        made["training"] = {"epochs": kept.epochs, "of": program.EPOCHS, "steps": kept.step, "ended": kept.ended}
+        made["kept"] = {"epoch": kept.epoch, "score": kept.score, "weights": weights}
+        directory.write_json(MANIFEST, made)
         checkpoint.load(self.network, kept.path, sealed=True)
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
         trained = subjects.trained(directory.manifest())

@@ -36,3 +36,5 @@ def command(recipe: str, overrides: tuple[str, ...], full: bool) -> None:
         ("compiled", units(compiled.plan)),
     ):
         click.echo(f"    {label:<20} {count:>6}")
+    if compiled.beside:
+        click.echo(compiled.beside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,6 +15,7 @@ from atentdsl.codegen.terms import Terms
 from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
+from atentdsl.plan.calls import bound
 from atentdsl.plan.operations import Place, Update
 from atentdsl.plan.program import Goal
 from atentdsl.plan.values import Scheduled
@@ -35,6 +37,7 @@ class Compiled:
         text: the module.
         stages: the plan, literal and after each pass.
         tolerance: the share of the points' weights that was allowed to be left out.
+        beside: what training costs beside its steps, in words; empty where the steps are all.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Compiled:
     text: str = attrs.field(repr=False)
     stages: tuple[Stage, ...] = attrs.field(repr=False)
     tolerance: float
+    beside: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -67,7 +71,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     parts["functions"] = "\n\n\n".join(sources.functions.values())
     parts["imports"] = _imports(sources.imports | written.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
-    return Compiled(recipe.name, goal, _tidy(text), history, recipe.compile.tolerance)
+    return Compiled(recipe.name, goal, _tidy(text), history, recipe.compile.tolerance, beside(recipe))
 
 
 @cache
@@ -90,10 +94,18 @@ def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
         f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(history[0].plan)}.",
+        *(f"      {line}" for line in wrap(beside(recipe) if plan.goal == "train" else "", LINE - 20)),
         f"Passes, at a tolerance of {recipe.compile.tolerance:g}:",
     ]
     lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]
     return "\n".join(lines)
+
+
+def beside(recipe: Recipe) -> str:
+    """What a recipe's training costs beside its steps, in words; empty where the steps are all."""
+    optimizer: Any = recipe.optimizer
+    average = optimizer.weight_averaging
+    return "" if average is None else f"Beside the steps, weight averaging ({average.kind}): {average.costs}."
 
 
 def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]:
@@ -113,7 +125,27 @@ def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]
         "optimizer": _returned(f"{terms.function(update.optimizer.function)}({optimizer})"),
         "optimizer_settings": _returned("{" + ", ".join(f'"{name}": {text}' for name, text in settings.items()) + "}"),
         "settings": "\n".join(_settings(recipe, terms)),
+        **_weight_average(recipe, written),
     }
+
+
+def _weight_average(recipe: Recipe, written: Statements) -> dict[str, str]:
+    """The average of the weights that is kept beside the steps; nothing where the recipe asks for none."""
+    optimizer: Any = recipe.optimizer
+    table = optimizer.weight_averaging
+    if table is None:
+        return {"weight_average": ""}
+    path, terms = ("optimizer", "weight_averaging"), written.terms
+    call = bound("weight_averages", table.kind, table.parameters(), {})
+    share = terms.function(call.function)
+    numbers = [f"{name}={terms.name(f'AVERAGE_{name.upper()}', n, (*path, name))}" for name, n in call.arguments]
+    if numbers:
+        written.imports.add("from functools import partial")
+        share = f"partial({share}, {', '.join(numbers)})"
+    written.runtime.add("WeightAverage")
+    first = terms.name("AVERAGE_FROM_EPOCH", table.from_epoch, (*path, "from_epoch"))
+    named = f'from_epoch={first}, every="{table.every}", statistics="{table.statistics}"'
+    return {"weight_average": _returned(f"WeightAverage(model, {share}, {named})")}
 
 
 def _placed(plan: Plan, written: Statements) -> dict[str, str]:
@@ -148,6 +180,8 @@ def _settings(recipe: Recipe, terms: Terms) -> list[str]:
         ("EVALUATION_BATCH", recipe.evaluate.batch, ("evaluate", "batch")),
         ("SELECT", recipe.evaluate.select, ("evaluate", "select")),
     ]
+    if recipe.evaluate.patience is not None:
+        rows.append(("PATIENCE", recipe.evaluate.patience, ("evaluate", "patience")))
     return [assignment(name, value, terms.place(path)) for name, value, path in rows]
 
 

@@ -203,8 +203,12 @@ class Statements:
                 return [f"drawn.append(({of(at)}, {self._coefficient(c, operation.origin)}))"]
             case Carry(anchor=anchor):
                 return [f'state["{name}.carry"] = {z} - {of(anchor)}']
-            case Update():
+            case Update(clip=None):
                 return ["optimizer.step()"]
+            case Update(clip=clip):
+                self._call_runtime("clip_gradient")
+                limit = self.terms.number("CLIP", clip, (*operation.origin.path, "clip"), None)
+                return [f"clip_gradient(model, {limit})", "optimizer.step()"]
             case Restore(how=how):
                 self.runtime |= {"set_weights"} | ({"weights"} if how == "subtract" else set())
                 restored = w if how == "anchor" else f"weights(model) - ({z} - {w})"
@@ -287,7 +291,12 @@ class Statements:
             return self._coefficients[-1]
         if c == 1:
             return "1.0"
-        return self.terms.name("COEFFICIENT", float(c), (*origin.path[:2], "averaging"))
+        if origin.path[:1] == ("objective",):
+            wanted = "CLEAN" if origin.path[1:] else "COEFFICIENT"
+            return self.terms.name(wanted, float(c), ("objective", "clean"))
+        averaging = (*origin.path[:2], "averaging")
+        said = self.terms.place(averaging) != "default"  # by a default it is less than 1 beside a clean part alone
+        return self.terms.name("COEFFICIENT", float(c), averaging if said else ("objective", "clean"))
 
     def _call_runtime(self, name: str) -> None:
         self.runtime.add(name)

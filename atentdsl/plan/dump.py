@@ -111,8 +111,8 @@ def _line(operation: Operation) -> str:
             return f"keep      {at} with weight {_number(c)}"
         case Carry(sampler=name, anchor=anchor):
             return f"carry     {name} - {anchor} to the next step"
-        case Update():
-            return "update    w"
+        case Update(clip=clip):
+            return f"update    w{'' if clip is None else f', the gradient shortened to {_value(clip)} at most'}"
         case Restore(sampler=name, how="anchor"):
             return f"restore   w = {name}.anchor"
         case Restore(sampler=name):

@@ -167,8 +167,10 @@ class Interpreter:
                 self.trace.kept.append((self.points[at], float(c)))
             case Carry(anchor=anchor):
                 self.state[f"{name}.carry"] = self.points[name] - self.points[anchor]
-            case Update():
+            case Update(clip=clip):
                 assert self.optimizer is not None, "a plan that trains needs an optimizer"
+                if clip is not None:
+                    self._shorten(self._number(clip))
                 self.optimizer.step()
             case Restore(how="anchor"):
                 self._load(self.points[f"{name}.anchor"])
@@ -230,6 +232,14 @@ class Interpreter:
         z = self._apply(move.kernel, index=k, z=z, drift=drift, **self._noise(move.kernel, move.stream, z))
         self.points[move.sampler] = z + pull if move.pull == "move" else z
         self.trace.visited.append(self.points[move.sampler])
+
+    def _shorten(self, limit: float) -> None:
+        """The gradients in the weights, as one vector, to that length where they are longer."""
+        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        if gradients:
+            length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+            for g in gradients:
+                g.mul_((limit / length).clamp(max=1.0))
 
     def _propose(self, propose: Propose) -> None:
         name, z = propose.sampler, self.points[propose.sampler]

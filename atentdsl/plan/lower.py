@@ -52,6 +52,7 @@ from atentdsl.plan.program import Goal, Plan
 from atentdsl.plan.smoothing import Smoothing
 from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
+from atentdsl.primitives.outer import Outer
 from atentdsl.recipe import Recipe
 
 HANDED = "a point handed on"
@@ -87,7 +88,9 @@ class _Lowering:
         self._goal, self._epochs = goal, optimizer.epochs
         self._samplers: list[Any] = list(recipe.samplers)
         self._smoothing = Smoothing(recipe.smoothing, self._lengths(None))
-        self._objective = call("objectives", recipe.objective, self._lengths(None))
+        objective: Any = recipe.objective
+        self._objective = call("objectives", objective, self._lengths(None))
+        self._clean = Fraction(str(objective.clean))
         self._papers = [citations(sampler) for sampler in self._samplers] or [citations(None)]
         self._aside = 0  # how many targets' gradients are being gathered
         weights = [i for i, sampler in enumerate(self._samplers) if sampler.space == "weights"]
@@ -113,7 +116,8 @@ class _Lowering:
         """All samplers from the i-th on, at the current weights: c times the signal is gathered."""
         if i == len(self._samplers):
             for weight, at in self._each(points):
-                self._hand_on(i - 1, c * weight, at, self._objective, mode)
+                self._signal(i - 1, c * weight, at, mode)
+            self._clean_part(c, mode)
         elif self._samplers[i].space == "weights":
             self._weights(i, c, points, mode)
         else:
@@ -140,7 +144,7 @@ class _Lowering:
             if collected:
                 weights.append(weight)
             else:
-                self._hand_on(i + group - 1, c * weight, at, self._objective, mode)
+                self._signal(i + group - 1, c * weight, at, mode)
 
         if collected and not alone:
             self._add(Clear(last, "points", origin=self._origin(last, "no point yet")))
@@ -148,6 +152,8 @@ class _Lowering:
             self._chains(i, group, weight, at, emit)
         if collected:
             self._go_on(i + group, c, Points(last, tuple(weights), held=not alone), mode)
+        else:
+            self._clean_part(c, mode)
 
     def _chains(self, i: int, group: int, c: Fraction, at: str, emit: Emit) -> None:
         """The restarts of the i-th sampler around one point of data; `group` data samplers are left, with this one."""
@@ -184,8 +190,7 @@ class _Lowering:
 
     def _only_kept(self, i: int, group: int) -> bool:
         """Whether nothing is evaluated at the sampler's points before its chain is over, whatever is done with them."""
-        drawn = self._goal == "draw" and not self._aside
-        return group == 1 and (i + 1 < len(self._samplers) or drawn)
+        return group == 1 and (i + 1 < len(self._samplers) or self._drawing)
 
     def _chain(self, i: int, at: str) -> Iterator[int]:
         """One chain around a point of data: the number of each point when it is the current one."""
@@ -228,7 +233,7 @@ class _Lowering:
             weight = c * weights[k] / sampler.restarts
             if not weight:
                 return
-            if self._goal == "draw" and not self._aside and (i + 1 == len(self._samplers) or displaced):
+            if self._drawing and (i + 1 == len(self._samplers) or displaced):
                 self._add(Keep(name, weight, origin=self._origin(name, "hand the weights on")))
             elif displaced:
                 origin = Origin(("sampler", i, "averaging"), "the displacement of the weights", paper.average)
@@ -326,15 +331,33 @@ class _Lowering:
             index = k if over_moves(projected) else None
             self._add(Project(sampler.name, anchor, sampler.space, projected, after, index, origin=origin))
 
-    def _hand_on(self, i: int, c: Fraction, at: str, loss: Call, mode: Mode) -> None:
-        """The point is evaluated for the weights' gradient, or kept where the points themselves are asked for."""
-        paper = self._papers[max(i, 0)]
-        path: tuple[str | int, ...] = ("sampler", i, "averaging") if i >= 0 else ("objective",)
-        if self._goal == "draw" and not self._aside:
-            self._add(Keep(at, c, origin=Origin(path, "hand the point on", paper.average)))
+    def _signal(self, i: int, c: Fraction, at: str, mode: Mode) -> None:
+        """A point's part of the signal, beside which the clean part has its share; or the point, kept."""
+        if self._drawing:
+            paper = self._papers[max(i, 0)].average
+            self._add(Keep(at, c, origin=Origin(self._averaging(i), "hand the point on", paper)))
         else:
-            origin = Origin(path, "the signal's gradient in the weights", paper.average)
-            self._add(Evaluate("weights", loss, mode, at, c, origin=origin))
+            self._hand_on(i, c * (1 - self._clean), at, self._objective, mode)
+
+    def _clean_part(self, c: Fraction, mode: Mode) -> None:
+        """The signal's share of cross entropy at the clean inputs: after all points, so that none of them moves."""
+        if self._clean and not self._drawing:
+            origin = Origin(("objective", "clean"), "the clean part's gradient in the weights")
+            self._add(Evaluate("weights", Call("objectives", "cross_entropy"), mode, X, c * self._clean, origin=origin))
+
+    @property
+    def _drawing(self) -> bool:
+        """Whether the points themselves are asked for here."""
+        return self._goal == "draw" and not self._aside
+
+    def _hand_on(self, i: int, c: Fraction, at: str, loss: Call, mode: Mode) -> None:
+        """The point is evaluated for the gradient in the weights."""
+        says, paper = "the signal's gradient in the weights", self._papers[max(i, 0)].average
+        self._add(Evaluate("weights", loss, mode, at, c, origin=Origin(self._averaging(i), says, paper)))
+
+    def _averaging(self, i: int) -> tuple[str | int, ...]:
+        """Where the recipe says with which weight the i-th sampler hands its points on; the objective for none."""
+        return ("sampler", i, "averaging") if i >= 0 else ("objective",)
 
     # Before and after the samplers.
 
@@ -350,9 +373,10 @@ class _Lowering:
 
     def _update(self, optimizer: Any) -> None:
         rate = schedule(optimizer.lr, self._lengths(None))
-        rest = {name: value for name, value in optimizer.parameters().items() if name not in {"lr", "restore"}}
-        made = bound("optimizers", optimizer.kind, rest, self._lengths(None))
-        self._add(Update(made, rate, origin=Origin(("optimizer",), "update", self._papers[-1].update)))
+        own = {name: value for name, value in optimizer.parameters().items() if name not in Outer.model_fields}
+        made = bound("optimizers", optimizer.kind, own, self._lengths(None))
+        clip = number(optimizer.clip, self._lengths(None))
+        self._add(Update(made, rate, clip, origin=Origin(("optimizer",), "update", self._papers[-1].update)))
 
     def _restore(self, i: int, how: Literal["anchor", "subtract"] = "anchor") -> None:
         says = "the weights are those of before again" if how == "anchor" else "the perturbation is taken away"

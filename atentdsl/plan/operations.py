@@ -297,10 +297,13 @@ class Update:
     Attributes:
         optimizer: makes it; its function's first two arguments are the weights and the learning rate.
         rate: the learning rate.
+        clip: the greatest l2 norm of the signal's gradient over all weights, to which it is shortened; None shortens
+            nothing.
     """
 
     optimizer: Call
     rate: Scheduled
+    clip: float | Scheduled | None = None
     origin: Origin = _origin()
 
 

@@ -30,5 +30,11 @@ REFERENCES = {
     "wong2020fast": "Wong, Rice, Kolter: Fast is Better than Free: Revisiting Adversarial Training, ICLR 2020",
     "crammer2001multiclass": "Crammer, Singer: On the Algorithmic Implementation of Multiclass Kernel-based Vector "
     "Machines, JMLR 2, 2001",
+    "izmailov2018swa": "Izmailov, Podoprikhin, Garipov, Vetrov, Wilson: Averaging Weights Leads to Wider Optima and "
+    "Better Generalization, UAI 2018",
+    "tarvainen2017mean": "Tarvainen, Valpola: Mean Teachers are Better Role Models: Weight-averaged Consistency "
+    "Targets Improve Semi-supervised Deep Learning Results, NeurIPS 2017",
+    "gowal2020uncovering": "Gowal, Qin, Uesato, Mann, Kohli: Uncovering the Limits of Adversarial Training against "
+    "Norm-Bounded Adversarial Examples, 2020",
     "loshchilov2017sgdr": "Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017",
 }

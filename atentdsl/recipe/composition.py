@@ -25,9 +25,11 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _tested_under_noise(whole, samplers, tables.get("smoothing"))
     yield from _never_drawn(whole, samplers)
     yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
+    yield from _clean_part(whole, samplers, tables.get("objective"))
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
+        yield from _averaged(whole, tables["optimizer"])
     if "compile" in tables:
         yield from _placed(whole, tables["compile"])
 
@@ -145,6 +147,15 @@ def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective:
             yield Diagnostic("inconsistent", message, place, help=mend)
 
 
+def _clean_part(whole: Written, samplers: Sequence[Any], objective: Any) -> Iterator[Diagnostic]:
+    """A share of clean cross entropy beside cross entropy at points that are the clean inputs."""
+    moved = any(sampler.space == "data" for sampler in samplers)
+    if objective is not None and objective.clean and not moved and objective.kind == "cross_entropy":
+        message = "`clean` changes nothing: no sampler of data moves the points, so the objective is this cross entropy"
+        mend = "drop `clean`, or add a `[[sampler]]` of data"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("objective", "clean")).key(), help=mend)
+
+
 def _starts_at_its_anchor(sampler: Any) -> bool:
     """Whether nothing takes a first point away from the anchor: no start, no noise of the kernel."""
     start, kernel = sampler.start, sampler.kernel
@@ -177,6 +188,15 @@ def _restored(whole: Written, samplers: Sequence[Any], optimizer: Any) -> Iterat
     elif perturbing[0].averaging.of == "displacement":
         message = "a displacement is a gradient at the anchor, and the update would be made elsewhere"
         yield Diagnostic("inconsistent", message, place, help="drop `restore`, or average the gradient")
+
+
+def _averaged(whole: Written, optimizer: Any) -> Iterator[Diagnostic]:
+    """An average of weights that training ends before."""
+    average = optimizer.weight_averaging
+    if average is not None and average.from_epoch > optimizer.epochs:
+        message = f"the average begins in epoch {average.from_epoch}, and training ends with epoch {optimizer.epochs}"
+        place = whole.walk_to(("optimizer", "weight_averaging", "from_epoch")).at()
+        yield Diagnostic("inconsistent", message, place, help=f"write `from_epoch` of {optimizer.epochs} at most")
 
 
 def _placed(whole: Written, settings: Any) -> Iterator[Diagnostic]:

@@ -29,6 +29,10 @@ def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any], top
 
     if len(set(evaluate.attacks)) < len(evaluate.attacks):
         yield Diagnostic("inconsistent", "an attack is named twice", place("attacks"), help="name each attack once")
+    if evaluate.patience is not None and evaluate.select == "last":
+        message = "`patience` waits for a better score, and the last checkpoint is kept whatever its score"
+        mend = 'write `select = "robust"` or `select = "clean"`, or drop `patience`'
+        yield Diagnostic("inconsistent", message, place("patience"), help=mend)
     names: list[AttackName] = []
     for i, text in enumerate(evaluate.attacks):
         try:

@@ -129,6 +129,9 @@ class Evaluate(Part):
     """The table `[evaluate]`."""
 
     select: Literal["robust", "clean", "last"] = Field("robust", description="the checkpoint kept, on validation data")
+    patience: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None, description="training ends when this many epochs in a row have not bettered the score of `select`"
+    )
     attacks: list[Annotated[str, Field(pattern=rf"^{WRITTEN.pattern}$", max_length=200)]] = Field(
         default_factory=lambda: ["pgd-20"],
         description="names, with settings as in `pgd-9,restarts=2`; the first `pgd` or `fgsm` watches over training",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atentdsl.runtime.clipping import clip_gradient
     from atentdsl.runtime.network import (
         clean_logits,
         density,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from atentdsl.runtime.points import carried, where_taken, worse
     from atentdsl.runtime.smoothing import smoothing_noise
     from atentdsl.runtime.streams import Streams
+    from atentdsl.runtime.weight_average import WeightAverage
     from atentdsl.runtime.weight_row import (
         displacement_gradient,
         gathered,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "clipping": ("clip_gradient",),
     "network": (
         "clean_logits",
         "density",
@@ -44,14 +47,17 @@ _HOMES = {
     "points": ("carried", "where_taken", "worse"),
     "smoothing": ("smoothing_noise",),
     "streams": ("Streams",),
+    "weight_average": ("WeightAverage",),
     "weight_row": ("displacement_gradient", "gathered", "put_aside", "set_weights", "weight_shapes", "weights"),
 }
 
 __all__ = [
     "Streams",
+    "WeightAverage",
     "as_written",
     "carried",
     "clean_logits",
+    "clip_gradient",
     "density",
     "displacement_gradient",
     "example_losses",

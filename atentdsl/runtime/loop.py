@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -19,7 +19,7 @@ from atentdsl.runtime.directory import BEST, RunDirectory
 from atentdsl.runtime.errors import CannotResume, Diverged, Interrupted, MemoryExhausted, NotFinite, WeightsRefused
 from atentdsl.runtime.interruption import Asked
 from atentdsl.runtime.policy import Policy
-from atentdsl.runtime.program import Program
+from atentdsl.runtime.program import Program, patience
 from atentdsl.runtime.progress import Progress
 from atentdsl.runtime.running import Best, NotFiniteState, Running
 from atentdsl.runtime.snapshot import Saving
@@ -28,6 +28,7 @@ from atentdsl.runtime.streams import key
 __all__ = ["ROLLBACKS", "Kept", "fit"]
 
 ROLLBACKS = 3
+Ended = Literal["epochs", "steps", "patience"]
 
 
 @attrs.frozen
@@ -38,11 +39,19 @@ class Kept:
         path: its file.
         epoch: when it was reached.
         score: the validation accuracy it was chosen by; the epoch where the last one is kept.
+        averaged: whether its weights are an average of those that the network was trained to.
+        step: how many outer steps training made.
+        epochs: how many epochs it made, the last of them whole or not.
+        ended: why it ended: all its `epochs` were made, as many `steps` as were asked for, or its `patience` was out.
     """
 
     path: Path
     epoch: int
     score: float
+    averaged: bool
+    step: int
+    epochs: int
+    ended: Ended
 
 
 class _Stopped(Exception):
@@ -140,7 +149,7 @@ class _Fit:
     def through(self) -> Kept:
         """Every epoch that is left."""
         running = self.running
-        while running.epoch <= running.program.EPOCHS and (not running.lines or running.lines[-1]["step"] < self.last):
+        while self.ended is None:
             if self.rolls_back and running.step == running.first:
                 self.save()  # where an epoch that diverges goes back to
             self.begin = time.monotonic()
@@ -148,7 +157,25 @@ class _Fit:
             self.close_epoch()
         self.save()
         assert running.best is not None, "an epoch has at least one step"
-        return Kept(self.directory.checkpoint(BEST), running.best.epoch, running.best.score)
+        best, made, ended = running.best, running.lines[-1], self.ended
+        if ended == "patience" and made["epoch"] < running.program.EPOCHS:
+            score = f"{running.program.SELECT} accuracy on held-out images was last bettered in epoch {best.epoch}"
+            self.progress.message(f"training ends after epoch {made['epoch']} of {running.program.EPOCHS}: {score}")
+        path = self.directory.checkpoint(BEST)
+        return Kept(path, best.epoch, best.score, best.averaged, running.step, made["epoch"], ended)
+
+    @property
+    def ended(self) -> Ended | None:
+        """Why training is over after the last epoch that has a line; None while it is not."""
+        running = self.running
+        made = running.lines[-1] if running.lines else {"epoch": 0, "step": 0}
+        if made["epoch"] >= running.program.EPOCHS:
+            return "epochs"
+        if running.lines and made["step"] >= self.last:
+            return "steps"
+        waits = patience(running.program)
+        waited = made["epoch"] - (running.best.epoch if running.best is not None else 0)
+        return "patience" if waits is not None and waited >= waits else None
 
     def steps(self) -> None:
         """The epoch's steps that are left."""
@@ -193,8 +220,10 @@ class _Fit:
         loss = running.mean_loss()
         running.check_finite()
         try:
-            on_training = self.measured(_spread(running.training, len(self.validation)), "training")
-            on_validation = self.measured(self.validation, "validation")
+            with running.measured(self.heed):
+                on_training = self.measured(_spread(running.training, len(self.validation)), "training")
+                on_validation = self.measured(self.validation, "validation")
+                self.keep_best(on_validation)
         except NotFinite as error:
             raise NotFiniteState(str(error), running.step) from error
         except _Stopped:
@@ -209,12 +238,14 @@ class _Fit:
             "loss": loss,
             "training": _record(on_training),
             "validation": _record(on_validation),
+            **({"weights": "averaged" if running.averaged else "trained"} if running.average is not None else {}),
             **({"rollbacks": running.rollbacks} if running.rollbacks else {}),
             "seconds": round(seconds, 3),
             "images_per_second": round(speed, 1),
         }
-        self.keep_best(on_validation)
         self.directory.append_metrics(line)
+        if running.averaged and all(earlier["weights"] == "trained" for earlier in running.lines):
+            self.progress.message(f"from epoch {running.epoch} on the average of the weights is measured and kept")
         shown = {"loss": loss, "clean": on_validation.clean, "images_per_second": speed}
         shown["robust"] = next(iter(on_validation.robust), None)  # type: ignore[assignment]
         self.progress.epoch(running.epoch, program.EPOCHS, shown)
@@ -224,14 +255,14 @@ class _Fit:
 
     def measured(self, images: Images, part: str) -> Accuracy:
         """Clean and robust accuracy on one part of the images."""
-
-        def heed() -> None:
-            if self.asked():
-                raise _Stopped
-
         running = self.running
         size = running.program.EVALUATION_BATCH
-        return accuracy(running.model, images, self.watch, key(running.seed, "watch", part), size, heed)
+        return accuracy(running.model, images, self.watch, key(running.seed, "watch", part), size, self.heed)
+
+    def heed(self) -> None:
+        """Breaks a measurement off where the run is asked to stop."""
+        if self.asked():
+            raise _Stopped
 
     def keep_best(self, measured: Accuracy) -> None:
         """These weights are the best if they are better than all before."""
@@ -244,7 +275,7 @@ class _Fit:
         score = scores[running.program.SELECT]
         if running.best is None or score > running.best.score:
             weights = checkpoint.tensors_of(running.model)
-            running.best = Best(running.epoch, score, weights)
+            running.best = Best(running.epoch, score, weights, running.averaged)
 
     def save(self) -> Path:
         """A snapshot of what is, if it is finite, and after it the best weights in a file of their own."""
@@ -259,6 +290,7 @@ class _Fit:
         if running.best is not None and running.best.epoch != self.published:
             best = running.best
             texts = {"epoch": str(best.epoch), "score": repr(best.score), "select": running.program.SELECT}
+            texts |= {"weights": "averaged"} if best.averaged else {}
             checkpoint.write(self.directory.checkpoint(BEST), best.weights, texts)
             self.published = best.epoch
         self.saving.wrote(time.monotonic() - begin)

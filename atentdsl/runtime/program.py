@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 
 from atentdsl.runtime.placed import Placed
 from atentdsl.runtime.streams import Streams
+from atentdsl.runtime.weight_average import WeightAverage
 
-__all__ = ["Program"]
+__all__ = ["Program", "patience", "weight_average"]
 
 
 class Program(Protocol):
@@ -44,3 +45,15 @@ class Program(Protocol):
 
     def placed(self, model: nn.Module) -> Placed:
         """The step with its network and optimizer, as it runs on the device that the model is on."""
+
+
+def weight_average(program: Program, model: nn.Module) -> WeightAverage | None:
+    """The average of the network's weights that the module asks for; None where it says nothing of one."""
+    make = getattr(program, "weight_average", None)
+    return None if make is None else make(model)
+
+
+def patience(program: Program) -> int | None:
+    """For how many epochs the module waits for a better score; None where it says nothing of it."""
+    epochs: int | None = getattr(program, "PATIENCE", None)
+    return epochs

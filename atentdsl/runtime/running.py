@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from atentdsl.runtime import fused
-from atentdsl.runtime.batches import Batches, steps_per_epoch
+from atentdsl.runtime.batches import Batches, batches, steps_per_epoch
 from atentdsl.runtime.data import Images
-from atentdsl.runtime.program import Program
+from atentdsl.runtime.program import Program, weight_average
 from atentdsl.runtime.streams import Streams, key
 from atentdsl.runtime.tree import mapped
 
@@ -36,11 +37,13 @@ class Best:
         epoch: when they were reached.
         score: the validation accuracy they were chosen by; the epoch where the last are kept.
         weights: the network's state, on the CPU.
+        averaged: whether they are an average of those that it was trained to.
     """
 
     epoch: int
     score: float
     weights: dict[str, Tensor] = attrs.field(repr=False)
+    averaged: bool = False
 
 
 class Running:
@@ -52,6 +55,7 @@ class Running:
         loss_sum: of the epoch's signals, on the device.
         seconds: that the epoch took in processes before this one.
         rollbacks: how often it went back; each halves the learning rate.
+        average: of the weights, measured and kept in their place once it is there; None where there is none.
         best: the weights kept so far.
         lines: what metrics.jsonl holds.
     """
@@ -65,6 +69,7 @@ class Running:
         self.batches = self._batches(0)
         self.step, self.epoch, self.rollbacks, self.seconds = 0, 1, 0, 0.0
         self.loss_sum = torch.zeros((), device=training.device)
+        self.average = weight_average(program, model)
         self.best: Best | None = None
         self.lines: list[dict[str, Any]] = []
         # A mask of minus infinities, say: what such a buffer holds is no sign of divergence.
@@ -93,7 +98,43 @@ class Running:
         rng = Streams(self.seed, self.step, device, self.epoch)
         signal = self.placed.step(self.batches, rng, self.state)
         self.loss_sum += signal
+        if self.average is not None:
+            self.average.after_step(self.epoch, last=self.step == self.epoch * self.per_epoch)
         return signal
+
+    @property
+    def averaged(self) -> bool:
+        """Whether an average of the weights is there, to be measured in their place."""
+        return self.average is not None and self.average.count > 0
+
+    @contextmanager
+    def measured(self, between: Callable[[], None]) -> Iterator[None]:
+        """Within the block the network has the weights that are measured and kept.
+
+        Args:
+            between: called before each batch that running statistics are estimated from; may raise, to stop it there.
+        """
+        if self.average is None:
+            yield
+            return
+
+        def inputs() -> Iterator[Tensor]:
+            """The epoch's batches, as a step that takes one a turn meets them."""
+            _seed_dropout(self.seed, self.step, self.training.device)
+            epoch = batches(
+                self.training,
+                self.program.BATCH,
+                seed=self.seed,
+                epoch=self.epoch,
+                first_step=self.first + 1,
+                augment=self.program.AUGMENT,
+            )
+            for x, _ in epoch:
+                between()
+                yield x
+
+        with self.average.in_place(inputs):
+            yield
 
     def next_epoch(self) -> None:
         """Begins the next epoch."""
@@ -119,13 +160,15 @@ class Running:
             NotFiniteState: something is not finite; says what.
         """
         self.mean_loss()
-        wrong = [name for name in _not_finite(dict(self._tensors())) if name not in self._never_finite]
+        averages = {} if self.average is None else self.average.tensors
+        named = {**dict(self._tensors()), **{f"averaged {name}": t for name, t in averages.items()}}
+        wrong = [name for name in _not_finite(named) if name not in self._never_finite]
         if wrong:
             raise NotFiniteState(f"the network's {wrong[0]}", self.step)
 
     def content(self, seconds: float = 0.0) -> dict[str, Any]:
         """All of it as nested data, for a snapshot; `seconds` are the epoch's in this process."""
-        best = self.best and {"epoch": self.best.epoch, "score": self.best.score, "weights": self.best.weights}
+        best = self.best and {name: getattr(self.best, name) for name in ("epoch", "score", "weights", "averaged")}
         return {
             "step": self.step,
             "epoch": self.epoch,
@@ -136,6 +179,7 @@ class Running:
             "model": dict(self._tensors()),
             "optimizer": fused.stored(self.optimizer),
             "state": self.state,
+            "average": self.average and self.average.content(),
             "best": best,
             "lines": self.lines,
         }
@@ -150,9 +194,13 @@ class Running:
         given = content["model"]
         if {n: (t.shape, t.dtype) for n, t in own.items()} != {n: (t.shape, t.dtype) for n, t in given.items()}:
             raise ValueError("it holds other weights than the network has")
+        if self.average is not None and not self.average.fits(content["average"]):
+            raise ValueError("it holds the average of other weights than the network has")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(given[name])
+        if self.average is not None:
+            self.average.restore(content["average"])
         device = self.training.device
         fused.load(self.optimizer, content["optimizer"])
         self.placed.forget()
@@ -163,7 +211,7 @@ class Running:
         self.seconds = content["seconds"]
         self.loss_sum = content["loss_sum"].to(device)
         best = content["best"]
-        self.best = best and Best(best["epoch"], best["score"], best["weights"])
+        self.best = best and Best(**best)
         self.lines = list(content["lines"])
 
     def trial(self, batch: int) -> None:

@@ -100,6 +100,9 @@ def _recipes(draw: st.DrawFn) -> Table:
             whole["objective"] = _of_labels_alone(whole["objective"])
     if not draw(OFTEN) and not any(sampler.get("kernel", {}).get("kind") == "mala" for sampler in samplers):
         whole["smoothing"] = draw(table_of(Smoothing, draws=st.integers(1, 3)))
+    average = whole["optimizer"].get("weight_averaging", {})
+    if average.get("from_epoch", 1) > whole["optimizer"]["epochs"]:
+        average["from_epoch"] = whole["optimizer"]["epochs"]
     if not whole["compile"].get("place", True) and whole["compile"].get("precision") == "bfloat16":
         whole["compile"]["precision"] = "float32"
     clocked: Table = _without_moves(whole)
@@ -152,9 +155,11 @@ def _composed(samplers: list[Table], whole: Table) -> list[Table]:
 
 
 def _of_labels_alone(objective: Table) -> Table:
-    """The objective, or cross entropy where it compares points with clean inputs and there are no others."""
+    """The objective where the clean inputs are the only points: nothing is compared with them, or added beside."""
     kind = objective.get("kind", "cross_entropy")
-    return {"kind": "cross_entropy"} if registry.primitive("objectives", kind).clean else objective
+    if registry.primitive("objectives", kind).clean or kind == "cross_entropy":
+        return {"kind": "cross_entropy"}
+    return objective
 
 
 def _without_moves(value: Any, inside: bool = False) -> Any:
@@ -237,6 +242,8 @@ def _evaluate(draw: st.DrawFn, samplers: list[Table]) -> Table:
         table["select"] = draw(st.sampled_from(["clean", "last"]))
     elif not ball:
         table.setdefault("radius", 0.25)
+    if table.get("select") == "last":
+        table.pop("patience", None)
     return table
 
 

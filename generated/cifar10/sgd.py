@@ -1,7 +1,7 @@
 """cifar10_sgd: one training step, as its recipe says.
 
 Compiled from sgd.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 007fe478a096fb2131b744d6f089847db7790f04a9f77c49eac25c12d159dfee
+sha256 of the recipe's values: cf28900dcd15175c3d758d07b4a1085b345db63f5ab7bc083e616d7e8f41f696
 Cost: 3 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 3, as usually written 3.
 Passes, at a tolerance of 0.002:

@@ -1,7 +1,7 @@
 """mnist_pgd_at_linf: one training step, as its recipe says.
 
 Compiled from pgd_at_linf.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 73c17a44df9bbc099ca9ffd2fdc3f4c8bef6e6f808d5c18e8f07de43552148b1
+sha256 of the recipe's values: 893da03c0d8d3554bd73b1971632fbf5df30ea38bc032bf49b307390b5523c51
 Cost: 83 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 83, as usually written 123.
 Passes, at a tolerance of 0.002:

@@ -124,7 +124,8 @@ def test_a_pass_that_is_switched_off_changes_nothing_and_is_said_to_be(step):
 def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradients(recipe):
     """At tolerance 0. Without batch norm: in eval mode a chain reads running statistics, which training's evaluations
     update on the way and drawing's do not. Without dropout where a second chain follows, or the objective evaluates the
-    clean inputs too: training has drawn a mask that drawing has not.
+    clean inputs too: training has drawn a mask that drawing has not. A share of clean cross entropy is evaluated last,
+    and the points have the rest of the signal.
     """
     checked = atentdsl.load({**recipe, "compile": {"tolerance": 0.0}})
     one_chain = sum(sampler.restarts for sampler in checked.samplers) <= 1
@@ -134,10 +135,14 @@ def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradient
         return  # training evaluates targets on the way, and drawing keeps the weights
     trained = run_module(compiled(checked), model, BATCHES[:1], seed=3)
     drawn = run_module(compiled(checked, "draw"), model, BATCHES[:1], seed=3)
+    share = checked.objective.clean
+    if share:
+        assert trained.points[0].pop() is BATCHES[0][0]
+        assert trained.coefficients[0].pop() == pytest.approx(share, rel=1e-12)
     for name in ("points", "coefficients", "gradients"):
         pairs = zip(getattr(trained, name)[0], getattr(drawn, name)[0], strict=True)
         assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs if name != "coefficients")
-    assert trained.coefficients[0] == pytest.approx(drawn.coefficients[0], rel=1e-12)
+    assert trained.coefficients[0] == pytest.approx([(1 - share) * c for c in drawn.coefficients[0]], rel=1e-12)
     assert all(torch.equal(before, drawn.weights[name]) for name, before in model.state_dict().items())
 
 

@@ -80,6 +80,7 @@ SLOTS = {
     "objectives": ("objective", "kind"),
     "optimizers": ("optimizer", "kind"),
     "schedules": ("optimizer", "lr", "kind"),
+    "weight_averages": ("optimizer", "weight_averaging", "kind"),
 }
 
 

@@ -26,6 +26,7 @@ PLACES = {
     "gamma": ("gamma = 0.5", "gamma = {}", ("sampler", 0, "target", "coupling", "gamma")),
     "beta": ("[sampler.target]", "[sampler.target]\nbeta = {}", ("sampler", 0, "target", "beta")),
     "momentum": ("momentum = 0.9", "momentum = {}", ("optimizer", "momentum")),
+    "clip": ("momentum = 0.9", "clip = {}", ("optimizer", "clip")),
     "weight_decay": ("momentum = 0.9", "weight_decay = {}", ("optimizer", "weight_decay")),
 }
 RADIUS = ("[evaluate]", "[evaluate]\nradius = 0.1")  # a ball that changes gives the attacks none

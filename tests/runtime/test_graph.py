@@ -32,6 +32,7 @@ RECIPES = {
     "carries": ("free_at", [*SMALL, "data.repeat=3"]),
     "several batches": ("entropy_sgd", SMALL),
     "perturbed weights": ("awp_pgd_at", CHAIN),
+    "clipped": ("awp_pgd_at", [*CHAIN, "optimizer.clip={kind='linear', start=0.05, end=0.5}"]),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from atentdsl.runtime import as_written, checkpoint, snapshot
+from atentdsl.runtime import WeightAverage, as_written, checkpoint, snapshot
 from atentdsl.runtime.batches import Batches
 from atentdsl.runtime.data import Images
 from atentdsl.runtime.directory import DIVERGED, RunDirectory
@@ -46,7 +46,14 @@ def network():
     return Counting()
 
 
-def program(bad=lambda epoch, step, lr: False, on_divergence="stop", optimizer=torch.optim.SGD, batches=1, repeat=1):
+def program(
+    bad=lambda epoch, step, lr: False,
+    on_divergence="stop",
+    optimizer=torch.optim.SGD,
+    batches=1,
+    repeat=1,
+    average=None,
+):
     """A step that draws, remembers, and takes momentum: whatever is lost on the way shows in the weights."""
 
     def train_step(model, optimizer, stream, rng, state):
@@ -72,6 +79,10 @@ def program(bad=lambda epoch, step, lr: False, on_divergence="stop", optimizer=t
         make_optimizer=lambda parameters: optimizer(parameters, lr=0.1, **MOMENTUM.get(optimizer, {})),
     )  # fmt: skip
     made.placed = lambda model: as_written(made.train_step, made.make_optimizer, model)
+    if average is not None:
+        every, statistics = average
+        named = {"from_epoch": 2, "every": every, "statistics": statistics}
+        made.weight_average = lambda model: WeightAverage(model, lambda t: 1 / t, **named)
     return made
 
 
@@ -134,6 +145,12 @@ WAYS = {
     "several batches a step": {"batches": 3},
     "repeated batches": {"repeat": 3},
     "goes back": {"bad": lambda epoch, step, lr: epoch == 2 and step == 8 and lr > 0.02, "on_divergence": "rollback"},
+    "averages epochs": {"average": ("epoch", "estimated")},
+    "averages what it goes back on": {
+        "average": ("step", "averaged"),
+        "bad": lambda epoch, step, lr: epoch == 3 and step == 14 and lr > 0.02,
+        "on_divergence": "rollback",
+    },
 }
 
 
@@ -158,11 +175,12 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(tmp_path_factory, whole
 
 
 @pytest.mark.parametrize(
-    "lost", ["optimizer", "state", "taken", "loss_sum", "best", "model", "lines", "step", "rollbacks", "epoch"]
+    "lost",
+    ["optimizer", "state", "taken", "loss_sum", "best", "model", "lines", "step", "rollbacks", "epoch", "average"],
 )
 def test_each_part_of_a_snapshot_is_needed(tmp_path, whole, lost):
     """A mutant for each: with that part as it was at the beginning, the run ends otherwise, or not at all."""
-    way = "goes back" if lost == "rollbacks" else "several batches a step"
+    way = {"rollbacks": "goes back", "average": "averages what it goes back on"}.get(lost, "several batches a step")
     directory = RunDirectory.create(tmp_path, "run")
     with pytest.raises(Interrupted):
         begun(program(**WAYS[way]), directory, 26 if lost == "rollbacks" else 9)  # in the middle of epoch 3, or 2

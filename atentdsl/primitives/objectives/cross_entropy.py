@@ -9,11 +9,12 @@ tensor([1.3863])
 
 from __future__ import annotations
 
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.objective import Objective
+from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.tensors import cross_entropy
 
 
-class Parameters(Kinded):
+class Parameters(Objective):
     """The table `[objective]` with kind `cross_entropy`."""
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.objective import Objective
+from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.slots import PositiveOrSchedule
 from atentdsl.primitives.tensors import margin
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Parameters(Kinded):
+class Parameters(Objective):
     """The table `[objective]` with kind `margin`."""
 
     kappa: PositiveOrSchedule = Field(1.0, description="κ, the lead that costs nothing, in units of logits")

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from atentdsl.primitives.lazy import torch
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.objective import Objective
+from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.slots import PositiveOrSchedule
 from atentdsl.primitives.tensors import boosted_cross_entropy, kl_divergence
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Parameters(Kinded):
+class Parameters(Objective):
     """The table `[objective]` with kind `mart`."""
 
     beta: PositiveOrSchedule = Field(description="β, weight of the divergence: 5 or 6 for CIFAR-10, λ in the code")

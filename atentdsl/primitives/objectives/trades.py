@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from atentdsl.primitives.primitive import Kinded, Primitive
+from atentdsl.primitives.objective import Objective
+from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.slots import PositiveOrSchedule
 from atentdsl.primitives.tensors import cross_entropy, kl_divergence
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Parameters(Kinded):
+class Parameters(Objective):
     """The table `[objective]` with kind `trades`."""
 
     beta: PositiveOrSchedule = Field(description="β, weight of the divergence: 6 for CIFAR-10, 1 for MNIST in the code")
