@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from atentdsl.plan.margins import Middle
 from atentdsl.plan.metropolis import Propose
 from atentdsl.plan.operations import (
     Clear,
@@ -74,7 +75,7 @@ def _begins_a_turn(operations: Sequence[Operation], i: int) -> bool:
         return isinstance(operation, Evaluate) and operation.asks_input
     if isinstance(operation, Evaluate):
         return operation.asks_input
-    return isinstance(operation, Frozen | Propose | PutAside | Recall | Start | Take | Clear)
+    return isinstance(operation, Frozen | Middle | Propose | PutAside | Recall | Start | Take | Clear)
 
 
 def _numbered(shapes: Sequence[Operation]) -> list[int]:

@@ -5,8 +5,8 @@ point that carries weight goes on to the next sampler, and after the last one to
 weights: all points handed on so far are evaluated at w'^k, later samplers drawn afresh, for the target's gradient; then
 Move, Project, Load; each w'^k that carries weight goes on likewise, or hands on its displacement. Update ends it. A
 point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing. Where moves are accepted or rejected the
-points go on when the chain is over, so that its density stands still. The noise of a smoothing is drawn after each
-Take, or before each Evaluate.
+points go on when the chain is over, so that its density stands still. A margin search hands on one point. The noise of
+a smoothing is drawn after each Take, or before each Evaluate.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import attrs
 
 from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, schedule
 from atentdsl.plan.handed import ONE, Points, ends_in_its_point
+from atentdsl.plan.margins import search, searches
 from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
@@ -153,6 +154,10 @@ class _Lowering:
         """The restarts of the i-th sampler around one point of data; `group` data samplers are left, with this one."""
         sampler = self._samplers[i]
         after: Emit = emit if group == 1 else lambda weight, z: self._chains(i + 1, group - 1, weight, z, emit)
+        if searches(sampler):
+            self._search(i, at)
+            emit(c, sampler.name)  # it stands alone
+            return
         weights = coefficients(sampler)
         handed = tuple(weight for weight in weights if weight)
         waits = tests(sampler) and any(weights[:-1]) and not self._only_kept(i, group)
@@ -181,6 +186,19 @@ class _Lowering:
         for k, weight in enumerate(handed):
             self._add(Recall(sampler.name, "worst", k, origin=self._origin(sampler.name, HANDED)))
             after(c * weight, sampler.name)
+
+    def _search(self, i: int, at: str) -> None:
+        """A margin search around a point of data; examples are right or wrong by the margins of their logits."""
+        sampler = self._samplers[i]
+        climbed, says = Call("targets", sampler.target.loss), "the loss's gradient in the point"
+        for operation in search(sampler, i, at, remembers=self._goal == "train"):
+            if not isinstance(operation, tuple):
+                self._add(operation)
+                continue
+            wants, register = operation
+            loss = climbed if wants == "input" else Call("targets", "margin")
+            origin = Origin(("sampler", i, "target"), says if wants == "input" else "is it misclassified there?")
+            self._add(Evaluate(wants, loss, sampler.mode, register, origin=origin))
 
     def _only_kept(self, i: int, group: int) -> bool:
         """Whether nothing is evaluated at the sampler's points before its chain is over, whatever is done with them."""
@@ -330,11 +348,12 @@ class _Lowering:
         """The point is evaluated for the weights' gradient, or kept where the points themselves are asked for."""
         paper = self._papers[max(i, 0)]
         path: tuple[str | int, ...] = ("sampler", i, "averaging") if i >= 0 else ("objective",)
+        chosen = i >= 0 and searches(self._samplers[i])
         if self._goal == "draw" and not self._aside:
-            self._add(Keep(at, c, origin=Origin(path, "hand the point on", paper.average)))
+            self._add(Keep(at, c, chosen, origin=Origin(path, "hand the point on", paper.average)))
         else:
             origin = Origin(path, "the signal's gradient in the weights", paper.average)
-            self._add(Evaluate("weights", loss, mode, at, c, origin=origin))
+            self._add(Evaluate("weights", loss, mode, at, c, chosen=chosen, origin=origin))
 
     # Before and after the samplers.
 

@@ -30,5 +30,7 @@ REFERENCES = {
     "wong2020fast": "Wong, Rice, Kolter: Fast is Better than Free: Revisiting Adversarial Training, ICLR 2020",
     "crammer2001multiclass": "Crammer, Singer: On the Algorithmic Implementation of Multiclass Kernel-based Vector "
     "Machines, JMLR 2, 2001",
+    "ding2020mma": "Ding, Sharma, Lui, Huang: MMA Training: Direct Input Space Margin Maximization through Adversarial "
+    "Training, ICLR 2020",
     "loshchilov2017sgdr": "Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atentdsl.runtime.examples import Batch, remember, remembered
     from atentdsl.runtime.network import (
         clean_logits,
         density,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "examples": ("Batch", "remember", "remembered"),
     "network": (
         "clean_logits",
         "density",
@@ -48,6 +50,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Batch",
     "Streams",
     "as_written",
     "carried",
@@ -60,6 +63,8 @@ __all__ = [
     "input_gradient",
     "place",
     "put_aside",
+    "remember",
+    "remembered",
     "set_weights",
     "smoothing_noise",
     "weight_gradient",
