@@ -200,8 +200,8 @@ class Interpreter:
             self.trace.gradients.append(g)
             return
         z = point.detach().requires_grad_(operation.asks_input)
-        losses = self._losses(z, point, operation)
-        total = (self.margins.chosen[operation.at] * losses if operation.chosen else losses).sum()
+        chosen = self.margins.chosen[operation.at] if operation.chosen else 1.0
+        total = (chosen * self._losses(z, point, operation)).sum()
         inputs = [z] if operation.asks_input else []
         gradients = list(torch.autograd.grad(total, [*inputs, *self._asked(operation)], allow_unused=True))
         if operation.asks_input:
@@ -213,7 +213,7 @@ class Interpreter:
             for p, g in zip(self._parameters(), gradients, strict=True):
                 if g is not None:
                     p.grad = weight * g if p.grad is None else torch.add(p.grad, g, alpha=weight)
-            self._hand_on(point, float(operation.coefficient), weight * total.detach())
+            self._hand_on(point, float(operation.coefficient) * chosen, weight * total.detach())
 
     def _move(self, move: Move) -> None:
         z, anchor, k = self.points[move.sampler], self.points[move.anchor], move.index
@@ -283,7 +283,7 @@ class Interpreter:
             at += p.numel()
         self._hand_on(self.points[name], weight, weight / 2 * away.square().sum())
 
-    def _hand_on(self, z: Any, weight: float, signal: Any) -> None:
+    def _hand_on(self, z: Any, weight: Any, signal: Any) -> None:
         self.trace.points.append((z, weight))
         if not self.aside:
             self.trace.signal = signal + (0 if self.trace.signal is None else self.trace.signal)

@@ -122,8 +122,9 @@ class _Walk:
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
         self._forget(X)
-        self._forget_all()  # they belonged to the batch before, as did the noise
+        self._forget_all()  # they belonged to the batch before, as did the noise and the searches
         self.noise = 0
+        self.searched.clear()
 
     def _anchor(self, operation: Anchor, name: str) -> None:
         _rule(name not in self.perturbed, "a sampler keeps one anchor")

@@ -31,11 +31,13 @@ from atentdsl.primitives import registry
 from atentdsl.primitives.average import Average
 from atentdsl.primitives.density import Climbed
 from atentdsl.primitives.lazy import torch
-from atentdsl.primitives.primitive import Kinded, Positive, Primitive
+from atentdsl.primitives.primitive import Kinded, Primitive
 from atentdsl.primitives.tensors import unit_l2
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Length = Annotated[float, Field(gt=0, le=1000)]
 
 
 class Parameters(Kinded):
@@ -46,10 +48,10 @@ class Parameters(Kinded):
     moves: Annotated[int, Field(ge=1, le=10_000)] = Field(description="K, moves of the ascent")
     mode: Literal["train", "eval", "frozen"] = Field("eval", description="the network's mode during the search")
     norm: Literal["linf", "l2"] = Field("linf", description="what lengths are measured in")
-    max_radius: Positive = Field(description="d_max, the margin that is large enough, in units of the input")
-    initial_radius: Positive = Field(description="radius of an example's first ball, and the least of every later one")
+    max_radius: Length = Field(description="d_max, the margin that is large enough, in units of the input")
+    initial_radius: Length = Field(description="radius of an example's first ball, and the least of every later one")
     bisections: Annotated[int, Field(ge=1, le=100)] = Field(10, description="N, how often the ray is halved")
-    step: Positive = Field(2.5, description="length of all moves together, in radii of the example's ball")
+    step: Length = Field(2.5, description="length of all moves together, in radii of the example's ball")
     random_start: bool = Field(True, description="begin at a random point of the ball, and not at its centre")
     target: Climbed = Field(default_factory=lambda: Climbed(), description="what the ascent climbs")
 
