@@ -349,6 +349,6 @@ def _turns(loop: Repeat) -> tuple[str | int, ...]:
     if isinstance(first, Recall):
         return (*first.origin.path[:2], "averaging")
     if isinstance(first, Middle):
-        return first.origin.path
+        return (*first.origin.path[:2], "bisections")
     sampler = next(o.origin.path[:2] for o in _as_written(loop.body) if o.origin.path[:1] == ("sampler",))
     return (*sampler, "restarts" if isinstance(first, Start | Clear) else "moves")

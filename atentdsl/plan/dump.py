@@ -105,7 +105,9 @@ def _line(operation: Operation) -> str:
         case Climb(sampler=name, norm=norm, step=step, moves=moves):
             return f"climb     {name} along g by {_value(step)} / {moves} radii, inside the {norm} ball and the box"
         case Ray(sampler=name, anchor=anchor, largest=largest):
-            return f"ray       {name}.ray from {anchor} through {name}, bracketed in [0, {_value(largest)}] by the losses"
+            return (
+                f"ray       {name}.ray from {anchor} through {name}, up to {_value(largest)}, its bracket by the losses"
+            )
         case Middle(sampler=name):
             return f"middle    {name} = the middle of its bracket"
         case Narrow(sampler=name):

@@ -162,24 +162,24 @@ def search(sampler: Any, i: int, anchor: str, remembers: bool) -> Iterator[Searc
     """
     name, norm = sampler.name, sampler.norm
 
-    def at(says: str, *keys: str) -> Origin:
-        return Origin(("sampler", i, *keys), says, "Ding et al.")
+    def at(says: str) -> Origin:
+        return Origin(("sampler", i), says, "Ding et al.")
 
     yield Within(
         name, anchor, norm, sampler.initial_radius, sampler.random_start, remembers, f"{name}.start",
-        origin=at("start: in the ball of each example's radius", "initial_radius"),
+        origin=at("start: in the ball of each example's radius"),
     )  # fmt: skip
     for _ in range(sampler.moves):
         yield "input", name
-        yield Climb(name, anchor, norm, sampler.step, sampler.moves, origin=at("move: inside the ball", "step"))
+        yield Climb(name, anchor, norm, sampler.step, sampler.moves, origin=at("move: inside the ball"))
     yield "loss", name
-    yield Ray(name, anchor, norm, sampler.max_radius, origin=at("the ray, and where on it to search", "max_radius"))
+    yield Ray(name, anchor, norm, sampler.max_radius, origin=at("the ray, and where on it to search"))
     for _ in range(sampler.bisections):
-        yield Middle(name, anchor, origin=at("the middle of what is left", "bisections"))
+        yield Middle(name, anchor, origin=at("the middle of what is left"))
         yield "loss", name
-        yield Narrow(name, anchor, origin=at("the half that is left", "bisections"))
+        yield Narrow(name, anchor, origin=at("the half that is left"))
     yield "loss", anchor
     yield Settle(name, anchor, sampler.max_radius, origin=at("the margin's point, or x where it is wrong"))
     if remembers:
-        origin = at("the margin is remembered for each example", "initial_radius")
+        origin = at("the margin is remembered for each example")
         yield Remember(name, anchor, sampler.initial_radius, origin=origin)

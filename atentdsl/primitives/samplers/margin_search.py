@@ -76,7 +76,7 @@ def _conflicts(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "initial_radius", message, f"set `initial_radius` to {largest:g} at most"
     if parameters["norm"] == "linf" and largest > 1:
         message = f"`max_radius` {largest:g} is larger than the inputs' range"
-        yield "max_radius", message, 'inputs are in [0, 1]: for 12/255 write 0.0470588235; a length in l2 says `norm`'
+        yield "max_radius", message, "inputs are in [0, 1]: for 12/255 write 0.0470588235; a length in l2 says `norm`"
     if loss == "signal" or registry.primitive("targets", loss).clean:
         message = f"a search climbs a loss of the label, and `{loss}` is none"
         yield "target.loss", message, 'write `loss = "cross_entropy"` or `loss = "margin"`'
