@@ -39,9 +39,8 @@ class Searched:
         runtime: set[str] = set()
         match operation:
             case Within(norm=norm, initial=initial):
-                first = (
-                    f"{function(first_radius)}({x}, {number('INITIAL_RADIUS', initial, (*table, 'initial_radius'))})"
-                )
+                least = number("INITIAL_RADIUS", initial, (*table, "initial_radius"))
+                first = f"{function(first_radius)}({x}, {least})"
                 if operation.remembers:
                     runtime.add("remembered")
                     first = f'remembered(state, "{radii_of(name)}", {BATCH}, {first}, rng)'

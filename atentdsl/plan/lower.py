@@ -20,7 +20,6 @@ import attrs
 
 from atentdsl.plan.calls import bound, call, coefficients, number, over_moves, schedule
 from atentdsl.plan.handed import ONE, Points, ends_in_its_point
-from atentdsl.plan.margins import search, searches
 from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
@@ -50,6 +49,7 @@ from atentdsl.plan.operations import (
 )
 from atentdsl.plan.paper import citations
 from atentdsl.plan.program import Goal, Plan
+from atentdsl.plan.search import search, searches
 from atentdsl.plan.smoothing import Smoothing
 from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
@@ -155,7 +155,8 @@ class _Lowering:
         sampler = self._samplers[i]
         after: Emit = emit if group == 1 else lambda weight, z: self._chains(i + 1, group - 1, weight, z, emit)
         if searches(sampler):
-            self._search(i, at)
+            for operation in search(sampler, i, at, remembers=self._goal == "train"):
+                self._add(operation)
             emit(c, sampler.name)  # it stands alone
             return
         weights = coefficients(sampler)
@@ -186,19 +187,6 @@ class _Lowering:
         for k, weight in enumerate(handed):
             self._add(Recall(sampler.name, "worst", k, origin=self._origin(sampler.name, HANDED)))
             after(c * weight, sampler.name)
-
-    def _search(self, i: int, at: str) -> None:
-        """A margin search around a point of data; examples are right or wrong by the margins of their logits."""
-        sampler = self._samplers[i]
-        climbed, says = Call("targets", sampler.target.loss), "the loss's gradient in the point"
-        for operation in search(sampler, i, at, remembers=self._goal == "train"):
-            if not isinstance(operation, tuple):
-                self._add(operation)
-                continue
-            wants, register = operation
-            loss = climbed if wants == "input" else Call("targets", "margin")
-            origin = Origin(("sampler", i, "target"), says if wants == "input" else "is it misclassified there?")
-            self._add(Evaluate(wants, loss, sampler.mode, register, origin=origin))
 
     def _only_kept(self, i: int, group: int) -> bool:
         """Whether nothing is evaluated at the sampler's points before its chain is over, whatever is done with them."""

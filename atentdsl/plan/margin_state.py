@@ -48,7 +48,8 @@ class Margins:
             g: the gradient at the sampler's point.
             losses: the margins that were evaluated last.
         """
-        name, x, z = operation.sampler, self._points[operation.anchor], self._points.get(operation.sampler)
+        name, x = operation.sampler, self._points[operation.anchor]
+        z: Any = self._points.get(name)
         match operation:
             case Within(norm=norm):
                 radius = first_radius(x, operation.initial)

@@ -1,4 +1,4 @@
-"""The margin search in a plan: its operations, and how a sampler of that kind becomes them.
+"""The margin search in a plan: its operations.
 
 Within, then for each move Evaluate and Climb; Evaluate the losses at the end, Ray; for each bisection Middle, Evaluate
 the losses there, Narrow; Evaluate the losses at the clean inputs, Settle, Remember. The losses are the margins of the
@@ -8,14 +8,11 @@ own c.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import attrs
 
 from atentdsl.plan.values import Origin, origin
-
-KIND = "margin_search"
 
 
 @attrs.frozen
@@ -130,11 +127,6 @@ PHASES: dict[type[Search], tuple[str, str]] = {
 assert set(PHASES) == set(get_args(Search))
 
 
-def searches(sampler: Any) -> bool:
-    """Whether a sampler is a margin search."""
-    return bool(sampler.kind == KIND)
-
-
 def radii_of(sampler: str) -> str:
     """Where the step's state keeps the radii that a sampler remembers."""
     return f"{sampler}.radius"
@@ -145,41 +137,3 @@ def judged_at(operation: Search) -> str | None:
     if isinstance(operation, Ray | Narrow):
         return operation.sampler
     return operation.anchor if isinstance(operation, Settle) else None
-
-
-Ask = tuple[Literal["input", "loss"], str]
-"""An evaluation that a search asks for: what of, and at which register."""
-
-
-def search(sampler: Any, i: int, anchor: str, remembers: bool) -> Iterator[Search | Ask]:
-    """The operations of the i-th sampler around one point of data, and between them the evaluations that they read.
-
-    Args:
-        sampler: a margin search.
-        i: its number, counted from 0.
-        anchor: the register of its anchor.
-        remembers: whether radii are remembered from step to step.
-    """
-    name, norm = sampler.name, sampler.norm
-
-    def at(says: str) -> Origin:
-        return Origin(("sampler", i), says, "Ding et al.")
-
-    yield Within(
-        name, anchor, norm, sampler.initial_radius, sampler.random_start, remembers, f"{name}.start",
-        origin=at("start: in the ball of each example's radius"),
-    )  # fmt: skip
-    for _ in range(sampler.moves):
-        yield "input", name
-        yield Climb(name, anchor, norm, sampler.step, sampler.moves, origin=at("move: inside the ball"))
-    yield "loss", name
-    yield Ray(name, anchor, norm, sampler.max_radius, origin=at("the ray, and where on it to search"))
-    for _ in range(sampler.bisections):
-        yield Middle(name, anchor, origin=at("the middle of what is left"))
-        yield "loss", name
-        yield Narrow(name, anchor, origin=at("the half that is left"))
-    yield "loss", anchor
-    yield Settle(name, anchor, sampler.max_radius, origin=at("the margin's point, or x where it is wrong"))
-    if remembers:
-        origin = at("the margin is remembered for each example")
-        yield Remember(name, anchor, sampler.initial_radius, origin=origin)

@@ -12,7 +12,7 @@ from atentdsl.runtime.streams import Streams
 __all__ = ["Batch", "remember", "remembered"]
 
 
-class Batch(tuple[Tensor, ...]):
+class Batch(tuple[Tensor, Tensor]):
     """A pair of x `(batch, *input)` and y `(batch,)` that knows which training examples they are.
 
     Attributes:

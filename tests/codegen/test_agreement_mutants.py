@@ -289,7 +289,7 @@ TEXT |= {
         "z = l2_climb(z, x,",
         "z = torch.clamp(z, 0.1, 0.9)\n            z = l2_climb(z, x,",
     ),
-    "a length in linf": ("searched in l2", "return d.flatten(1).norm(dim=1)", "return d.flatten(1).abs().amax(dim=1)"),
+    "a length in linf": ("searched in l2", "d.flatten(1).norm(dim=1)", "d.flatten(1).abs().amax(dim=1)"),
     "a climb along raw gradients": ("searched in l2", "share * own * unit_l2(g)", "share * own * g"),
     "a ball that confines nothing": (
         "searched in l2",

@@ -139,7 +139,8 @@ def l2_climb(z: Tensor, x: Tensor, g: Tensor, radius: Tensor, share: float) -> T
 
 def l2_length(d: Tensor) -> Tensor:
     """The Euclidean length of each example, `(batch,)`."""
-    return d.flatten(1).norm(dim=1)
+    lengths: Tensor = d.flatten(1).norm(dim=1)
+    return lengths
 
 
 def ray_through(z: Tensor, x: Tensor, length: Tensor) -> Tensor:
