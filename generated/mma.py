@@ -1,7 +1,7 @@
 """mma: one training step, as its recipe says.
 
 Compiled from mma.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 9ec88aaa2debb2df771192c1e9b64d9e93f7467b5c50d5112fcb17d1fabdbec2
+sha256 of the recipe's values: 4778326ad0153e47aa25a4803a84e57ca1eb9ffe0785ecd9e5aab54ea6cfbcb5
 Cost: 35 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 35, as usually written 45.
 Passes, at a tolerance of 0.002:
@@ -46,14 +46,14 @@ EPOCHS = 30  # sgd.toml:16
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
-SELECT = "robust"  # mma.toml:19
+SELECT = "robust"  # mma.toml:22
 
 INITIAL_RADIUS = 0.005  # mma.toml:15
 TURNS = 10  # mma.toml:12
 STEP = 2.5  # default
 MOVES = 10  # mma.toml:12
 MAX_RADIUS = 0.225  # mma.toml:14
-LR_START = 0.1  # sgd.toml:17
+LR_START = 0.03  # mma.toml:19
 LR_END = 0.0  # default
 LR_LENGTH = 30  # default
 MOMENTUM = 0.9  # sgd.toml:18
@@ -209,7 +209,7 @@ def train_step(model, optimizer, batches, rng, state):
     batch = next(batches)
     x, y = batch
     n = len(x)
-    # start: in the ball of each example's radius    mma.toml:15 [sampler.initial_radius]           Ding et al.
+    # start: in the ball of each example's radius    mma.toml:9 [sampler]                           Ding et al.
     radius = remembered(state, "attack.radius", batch, first_radius(x, INITIAL_RADIUS), rng)
     z = linf_start(x, rng.uniform("attack.start", x), radius)
 
@@ -217,33 +217,33 @@ def train_step(model, optimizer, batches, rng, state):
         for _ in range(TURNS):
             # the loss's gradient in the point       default [sampler.target]
             g = input_gradient(model, z, y, cross_entropy, rng, mode="eval")
-            # move: inside the ball                  default [sampler.step]                         Ding et al.
+            # move: inside the ball                  mma.toml:9 [sampler]                           Ding et al.
             z = linf_climb(z, x, g, radius, STEP / MOVES)
     # is it misclassified there?                     default [sampler.target]
     losses = example_losses(model, z, y, margin, rng, mode="eval")
-    # the ray, and where on it to search             mma.toml:14 [sampler.max_radius]               Ding et al.
+    # the ray, and where on it to search             mma.toml:9 [sampler]                           Ding et al.
     length = linf_length(z - x)
     ray = ray_through(z, x, length)
     low, high = bracket(length, losses, MAX_RADIUS)
 
     for _ in range(TURNS):
-        # the middle of what is left                 mma.toml:16 [sampler.bisections]               Ding et al.
+        # the middle of what is left                 mma.toml:9 [sampler]                           Ding et al.
         z = middle(x, ray, low, high)
         # is it misclassified there?                 default [sampler.target]
         losses = example_losses(model, z, y, margin, rng, mode="eval")
-        # the half that is left                      mma.toml:16 [sampler.bisections]               Ding et al.
+        # the half that is left                      mma.toml:9 [sampler]                           Ding et al.
         low, high = halved(low, high, losses)
     # is it misclassified there?                     default [sampler.target]
     losses = example_losses(model, x, y, margin, rng, mode="eval")
     # the margin's point, or x where it is wrong     mma.toml:9 [sampler]                           Ding et al.
     z, chosen = at_margin(x, ray, high, losses, MAX_RADIUS)
-    # the margin is remembered for each example      mma.toml:15 [sampler.initial_radius]           Ding et al.
+    # the margin is remembered for each example      mma.toml:9 [sampler]                           Ding et al.
     radius = next_radius(radius, high, losses, INITIAL_RADIUS)
     remember(state, "attack.radius", batch, radius)
     # the signal's gradient in the weights           default [sampler.averaging]
     signal += weight_gradient(model, z, y, cross_entropy, rng, weight=1.0 / n, chosen=chosen)
 
-    # update                                         sgd.toml:14 [optimizer]                        Eq. 7
+    # update                                         mma.toml:18 [optimizer]                        Eq. 7
     optimizer.step()
     return signal
 
