@@ -1,8 +1,9 @@
 """Roll: equal consecutive operations become a loop. Always legal; preserves every bit.
 
 Operations that differ in one coefficient alone, or in their index by one a turn, count as equal: the loop then runs
-over the coefficients, and counts. A turn begins with the gradient in the point, or with what a chain or a target begins
-with, so that a loop reads as one move after another. Inner loops are found first; what repeats around them next.
+over the coefficients, and counts. A turn begins with the gradient in the point, or with what a chain, a target or a
+bisection begins with, so that a loop reads as one move after another. Inner loops are found first; what repeats around
+them next.
 """
 
 from __future__ import annotations
