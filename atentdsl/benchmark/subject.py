@@ -10,13 +10,14 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from atentdsl.codegen import Compiled
 from atentdsl.plan.operations import Take
 from atentdsl.recipe import Recipe
 from atentdsl.runtime import datasets
 from atentdsl.runtime.data import Images, generator
+from atentdsl.runtime.examples import Batch
 from atentdsl.runtime.policy import Policy
 
 __all__ = ["Subject", "drawn_images"]
@@ -70,9 +71,10 @@ class Subject:
         policy: Policy = self.module.placed(copy.deepcopy(self.network)).policy
         return policy.precision
 
-    def batch(self) -> tuple[Tensor, Tensor]:
+    def batch(self) -> Batch:
         """The batch that every step is timed on: x `(batch, *input)`, y `(batch,)`."""
-        return self.images.take(slice(self.module.BATCH))
+        x, y = self.images.take(slice(self.module.BATCH))
+        return Batch((x, y), torch.arange(len(y), device=self.device), len(self.images))
 
     def batches_taken(self) -> int:
         """How many batches one step takes."""

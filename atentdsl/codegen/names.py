@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atentdsl.plan.margins import Within
 from atentdsl.plan.operations import Space, Start, X
 from atentdsl.plan.program import Plan
 
@@ -13,7 +14,7 @@ class Names:
     """The variables of a step: short where one sampler has its space to itself, else with the sampler's name."""
 
     def __init__(self, plan: Plan) -> None:
-        spaces: dict[str, Space] = {o.sampler: o.space for o in plan.flat() if isinstance(o, Start)}
+        spaces: dict[str, Space] = {o.sampler: o.space for o in plan.flat() if isinstance(o, Start | Within)}
         self._spaces = spaces
         self._alone = {name for name, space in spaces.items() if list(spaces.values()).count(space) == 1}
 

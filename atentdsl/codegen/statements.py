@@ -8,11 +8,13 @@ from fractions import Fraction
 
 from atentdsl.codegen import smoothing
 from atentdsl.codegen.literals import LINE
+from atentdsl.codegen.margins import BATCH, Searched
 from atentdsl.codegen.metropolis import HERE, THERE, Tested
 from atentdsl.codegen.moves import Moves
 from atentdsl.codegen.names import Names
 from atentdsl.codegen.terms import PREFIX, Terms, drawn
 from atentdsl.codegen.wrapping import INDENT, wrapped
+from atentdsl.plan.margins import Middle, Remember, Search
 from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import (
     Anchor,
@@ -69,6 +71,8 @@ class Statements:
         self._names = Names(plan)
         self._moves = Moves(self.terms, self._names, list(_as_written(plan.operations)))
         self._tested = Tested(self.terms, self._names)
+        self._searched = Searched(self.terms, self._names)
+        self._remembers = any(isinstance(o, Remember) for o in plan.flat())
         self._layered = {o.sampler for o in plan.flat() if isinstance(o, Move) and _is_layered(o.drift)}
         self._counts = any(
             (isinstance(o, Evaluate) and o.asks_weights) or (isinstance(o, Move) and o.batch_mean) for o in plan.flat()
@@ -137,7 +141,8 @@ class Statements:
         z, w = (of(name), of(f"{name}.anchor")) if name else ("", "")
         match operation:
             case Take():
-                return [TAKEN, *(["n = len(x)"] if self._counts else [])]
+                taken = [f"{BATCH} = next(batches)", f"x, y = {BATCH}"] if self._remembers else [TAKEN]
+                return [*taken, *(["n = len(x)"] if self._counts else [])]
             case Anchor():
                 self._call_runtime("weights")
                 lines = [f"{w} = weights(model)"]
@@ -182,6 +187,10 @@ class Statements:
             case Accept(index=index):
                 self._call_runtime("where_taken")
                 return self._tested.accept(operation, self._index(index))
+            case _ if isinstance(operation, Search):
+                lines, needed = self._searched.statements(operation)
+                self.runtime |= needed
+                return lines
             case Displace(coefficient=c, gain=gain):
                 self._call_runtime("displacement_gradient")
                 path = (*operation.origin.path, "gain")
@@ -200,7 +209,8 @@ class Statements:
                 points = f"{own(shelf, name)}{'.points' if shelf == 'worst' else ''}"
                 return [f"{z} = {points}[{self._indices[-1] if index == 'loop' else index}]"]
             case Keep(at=at, coefficient=c):
-                return [f"drawn.append(({of(at)}, {self._coefficient(c, operation.origin)}))"]
+                times = f" * {self._searched.weighing(at)}" if operation.chosen else ""
+                return [f"drawn.append(({of(at)}, {self._coefficient(c, operation.origin)}{times}))"]
             case Carry(anchor=anchor):
                 return [f'state["{name}.carry"] = {z} - {of(anchor)}']
             case Update(clip=None):
@@ -247,6 +257,8 @@ class Statements:
             return [f"g, _ = {called}"] if self._aside else [f"g, part = {called}", "signal += part"]
         self._call_runtime("weight_gradient")
         mode = told if operation.mode == "train" else f", {mode}"
+        if operation.chosen:
+            clean += f", chosen={self._searched.weighing(operation.at)}"
         return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode}{clean})"]
 
     def _clean(self, operation: Evaluate | Clean) -> str:
@@ -345,5 +357,7 @@ def _turns(loop: Repeat) -> tuple[str | int, ...]:
     first = next(_as_written(loop.body))
     if isinstance(first, Recall):
         return (*first.origin.path[:2], "averaging")
+    if isinstance(first, Middle):
+        return (*first.origin.path[:2], "bisections")
     sampler = next(o.origin.path[:2] for o in _as_written(loop.body) if o.origin.path[:1] == ("sampler",))
     return (*sampler, "restarts" if isinstance(first, Start | Clear) else "moves")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from atentdsl.plan.cost import units, units_as_usually_written
+from atentdsl.plan.margins import Climb
 from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import Between, Bounds, Evaluate, Frozen, Hold, Move, Noise, Operation, Project
 from atentdsl.plan.program import Plan
@@ -48,7 +49,7 @@ def effect(before: Plan, after: Plan) -> str:
 
 def _of_data(operation: Operation) -> bool:
     moves = isinstance(operation, Move | Project) and operation.space == "data"
-    passive = Bounds | Between | Noise | Propose | Accept
+    passive = Bounds | Between | Noise | Propose | Accept | Climb
     return moves or isinstance(operation, passive) or _asks_the_input(operation)
 
 

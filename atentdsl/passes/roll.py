@@ -1,8 +1,9 @@
 """Roll: equal consecutive operations become a loop. Always legal; preserves every bit.
 
 Operations that differ in one coefficient alone, or in their index by one a turn, count as equal: the loop then runs
-over the coefficients, and counts. A turn begins with the gradient in the point, or with what a chain or a target begins
-with, so that a loop reads as one move after another. Inner loops are found first; what repeats around them next.
+over the coefficients, and counts. A turn begins with the gradient in the point, or with what a chain, a target or a
+bisection begins with, so that a loop reads as one move after another. Inner loops are found first; what repeats around
+them next.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from atentdsl.plan.margins import Middle
 from atentdsl.plan.metropolis import Propose
 from atentdsl.plan.operations import (
     Clear,
@@ -74,7 +76,7 @@ def _begins_a_turn(operations: Sequence[Operation], i: int) -> bool:
         return isinstance(operation, Evaluate) and operation.asks_input
     if isinstance(operation, Evaluate):
         return operation.asks_input
-    return isinstance(operation, Frozen | Propose | PutAside | Recall | Start | Take | Clear)
+    return isinstance(operation, Frozen | Middle | Propose | PutAside | Recall | Start | Take | Clear)
 
 
 def _numbered(shapes: Sequence[Operation]) -> list[int]:

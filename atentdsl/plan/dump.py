@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from atentdsl.plan.margins import Climb, Middle, Narrow, Ray, Remember, Settle, Within
 from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
@@ -97,6 +98,25 @@ def _line(operation: Operation) -> str:
             return f"propose   {_propose(operation)}"
         case Accept():
             return f"accept    {_accept(operation)}"
+        case Within(sampler=name, anchor=anchor, norm=norm, drawn=drawn):
+            radii = "as remembered" if operation.remembers else f"of {_value(operation.initial)}"
+            where = f"a point of the ball, from {operation.stream}" if drawn else "the centre"
+            return f"within    {name} = {where} around {anchor} in {norm}, radii {radii}"
+        case Climb(sampler=name, norm=norm, step=step, moves=moves):
+            return f"climb     {name} along g by {_value(step)} / {moves} radii, inside the {norm} ball and the box"
+        case Ray(sampler=name, anchor=anchor, largest=largest):
+            return (
+                f"ray       {name}.ray from {anchor} through {name}, up to {_value(largest)}, its bracket by the losses"
+            )
+        case Middle(sampler=name):
+            return f"middle    {name} = the middle of its bracket"
+        case Narrow(sampler=name):
+            return f"narrow    {name}'s bracket to a half, by the losses"
+        case Settle(sampler=name, anchor=anchor, largest=largest):
+            chosen = f"c = 1 below {_value(largest)}, else 0"
+            return f"settle    {name} = at its margin, {chosen}; {anchor} with c = 1 where the losses say it is wrong"
+        case Remember(sampler=name):
+            return f"remember  {name}'s margins as its examples' next radii"
         case Displace(sampler=name, coefficient=c, gain=gain):
             return f"displace  weight gradient of {_scaled(gain, _number(c))} * |{name}.anchor - {name}|^2 / 2"
         case Clear(sampler=name, shelf=shelf):
@@ -108,7 +128,7 @@ def _line(operation: Operation) -> str:
         case Recall(sampler=name, shelf=shelf, index=index):
             return f"recall    {name} = {name}.{shelf}[{'k' if index == 'loop' else index}]"
         case Keep(at=at, coefficient=c):
-            return f"keep      {at} with weight {_number(c)}"
+            return f"keep      {at} with weight {_number(c)}{' * c of each example' if operation.chosen else ''}"
         case Carry(sampler=name, anchor=anchor):
             return f"carry     {name} - {anchor} to the next step"
         case Update(clip=clip):
@@ -129,7 +149,8 @@ def _line(operation: Operation) -> str:
 
 def _seen(evaluation: Evaluate) -> str:
     """What else an evaluation sees beside the point itself."""
-    return _clean(evaluation) + _smoothed(evaluation)
+    chosen = ", times c of each example" if evaluation.chosen else ""
+    return _clean(evaluation) + _smoothed(evaluation) + chosen
 
 
 def _smoothed(operation: Evaluate | Clean) -> str:

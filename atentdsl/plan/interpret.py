@@ -10,6 +10,8 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from atentdsl.plan.margin_state import Margins
+from atentdsl.plan.margins import Search
 from atentdsl.plan.metropolis import Accept, Propose, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
@@ -97,6 +99,8 @@ class Interpreter:
         self.worst: dict[str, Any] = {}  # the highest losses so far, by sampler
         self.shelves: dict[tuple[str, str], list[Any]] = {}
         self.aside: list[list[Any]] = []
+        self.batch: Any = None
+        self.margins = Margins(self.points, rng, state)
         self.masks: dict[int, tuple[Any, Any]] = {}  # the dropout generator's state at each point, by its identity
 
     def execute(self, operation: Operation) -> None:
@@ -104,7 +108,8 @@ class Interpreter:
         name = getattr(operation, "sampler", "")
         match operation:
             case Take():
-                self.points[X], self.y = next(self.batches)
+                self.batch = next(self.batches)
+                self.points[X], self.y = self.batch
             case Anchor():
                 self.points[f"{name}.anchor"] = self._weights()
             case Start(anchor=anchor, call=call, stream=stream):
@@ -149,6 +154,9 @@ class Interpreter:
                 self._propose(operation)
             case Accept():
                 self._accept(operation)
+            case _ if isinstance(operation, Search):
+                if self.margins.execute(operation, self.batch, self.g, self.losses):
+                    self.trace.visited.append(self.points[name])
             case Displace(coefficient=c, gain=gain):
                 assert isinstance(c, Fraction)
                 self._displace(name, float(c) * self._number(gain))
@@ -162,9 +170,10 @@ class Interpreter:
                 self._choose(name)
             case Recall(shelf=shelf, index=int(index)):
                 self.points[name] = self.shelves[name, shelf][index]
-            case Keep(at=at, coefficient=c):
+            case Keep(at=at, coefficient=c, chosen=chosen):
                 assert isinstance(c, Fraction)
-                self.trace.kept.append((self.points[at], float(c)))
+                weight = float(c) * self.margins.chosen[at] if chosen else float(c)
+                self.trace.kept.append((self.points[at], weight))
             case Carry(anchor=anchor):
                 self.state[f"{name}.carry"] = self.points[name] - self.points[anchor]
             case Update(clip=clip):
@@ -193,7 +202,8 @@ class Interpreter:
             self.trace.gradients.append(g)
             return
         z = point.detach().requires_grad_(operation.asks_input)
-        total = self._losses(z, point, operation).sum()
+        chosen = self.margins.chosen[operation.at] if operation.chosen else 1.0
+        total = (chosen * self._losses(z, point, operation)).sum()
         inputs = [z] if operation.asks_input else []
         gradients = list(torch.autograd.grad(total, [*inputs, *self._asked(operation)], allow_unused=True))
         if operation.asks_input:
@@ -205,7 +215,7 @@ class Interpreter:
             for p, g in zip(self._parameters(), gradients, strict=True):
                 if g is not None:
                     p.grad = weight * g if p.grad is None else torch.add(p.grad, g, alpha=weight)
-            self._hand_on(point, float(operation.coefficient), weight * total.detach())
+            self._hand_on(point, float(operation.coefficient) * chosen, weight * total.detach())
 
     def _move(self, move: Move) -> None:
         z, anchor, k = self.points[move.sampler], self.points[move.anchor], move.index
@@ -283,7 +293,7 @@ class Interpreter:
             at += p.numel()
         self._hand_on(self.points[name], weight, weight / 2 * away.square().sum())
 
-    def _hand_on(self, z: Any, weight: float, signal: Any) -> None:
+    def _hand_on(self, z: Any, weight: Any, signal: Any) -> None:
         self.trace.points.append((z, weight))
         if not self.aside:
             self.trace.signal = signal + (0 if self.trace.signal is None else self.trace.signal)

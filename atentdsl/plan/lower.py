@@ -5,8 +5,8 @@ point that carries weight goes on to the next sampler, and after the last one to
 weights: all points handed on so far are evaluated at w'^k, later samplers drawn afresh, for the target's gradient; then
 Move, Project, Load; each w'^k that carries weight goes on likewise, or hands on its displacement. Update ends it. A
 point of coefficient 0 is not evaluated. A scale of literally 0 draws nothing. Where moves are accepted or rejected the
-points go on when the chain is over, so that its density stands still. The noise of a smoothing is drawn after each
-Take, or before each Evaluate.
+points go on when the chain is over, so that its density stands still. A margin search hands on one point. The noise of
+a smoothing is drawn after each Take, or before each Evaluate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from atentdsl.plan.metropolis import proposal_of, propose_and_accept, tests
 from atentdsl.plan.operations import (
     Anchor,
     Carry,
-    Clean,
     Clear,
     Displace,
     Evaluate,
@@ -35,7 +34,6 @@ from atentdsl.plan.operations import (
     Mode,
     Momentum,
     Move,
-    Noise,
     Operation,
     Project,
     PutAside,
@@ -49,7 +47,8 @@ from atentdsl.plan.operations import (
 )
 from atentdsl.plan.paper import citations
 from atentdsl.plan.program import Goal, Plan
-from atentdsl.plan.smoothing import Smoothing
+from atentdsl.plan.search import search, searches
+from atentdsl.plan.smoothing import Smoothing, without_unread_noise
 from atentdsl.plan.values import Call, Origin
 from atentdsl.plan.verify import verify
 from atentdsl.primitives.outer import Outer
@@ -66,13 +65,7 @@ def lower(recipe: Recipe, goal: Goal = "train") -> Plan:
         goal: `train` for an outer step; `draw` for the points and weights alone that its last sampler hands on, or the
             first one that hands on its displacement.
     """
-    return verify(Plan(goal, tuple(_without_unread_noise(_Lowering(recipe, goal).operations))))
-
-
-def _without_unread_noise(operations: list[Operation]) -> list[Operation]:
-    """The operations; without the smoothing's noise where nothing is evaluated under it, as where a start is drawn."""
-    last = max((i for i, o in enumerate(operations) if isinstance(o, Evaluate | Clean)), default=-1)
-    return [o for i, o in enumerate(operations) if i < last or not isinstance(o, Noise)]
+    return verify(Plan(goal, tuple(without_unread_noise(_Lowering(recipe, goal).operations))))
 
 
 # What is done with a point that is handed on: its coefficient and its register.
@@ -159,6 +152,11 @@ class _Lowering:
         """The restarts of the i-th sampler around one point of data; `group` data samplers are left, with this one."""
         sampler = self._samplers[i]
         after: Emit = emit if group == 1 else lambda weight, z: self._chains(i + 1, group - 1, weight, z, emit)
+        if searches(sampler):
+            for operation in search(sampler, i, at, remembers=self._goal == "train"):
+                self._add(operation)
+            emit(c, sampler.name)  # it stands alone
+            return
         weights = coefficients(sampler)
         handed = tuple(weight for weight in weights if weight)
         waits = tests(sampler) and any(weights[:-1]) and not self._only_kept(i, group)
@@ -335,7 +333,7 @@ class _Lowering:
         """A point's part of the signal, beside which the clean part has its share; or the point, kept."""
         if self._drawing:
             paper = self._papers[max(i, 0)].average
-            self._add(Keep(at, c, origin=Origin(self._averaging(i), "hand the point on", paper)))
+            self._add(Keep(at, c, self._chosen(i), origin=Origin(self._averaging(i), "hand the point on", paper)))
         else:
             self._hand_on(i, c * (1 - self._clean), at, self._objective, mode)
 
@@ -353,7 +351,12 @@ class _Lowering:
     def _hand_on(self, i: int, c: Fraction, at: str, loss: Call, mode: Mode) -> None:
         """The point is evaluated for the gradient in the weights."""
         says, paper = "the signal's gradient in the weights", self._papers[max(i, 0)].average
-        self._add(Evaluate("weights", loss, mode, at, c, origin=Origin(self._averaging(i), says, paper)))
+        origin = Origin(self._averaging(i), says, paper)
+        self._add(Evaluate("weights", loss, mode, at, c, chosen=self._chosen(i), origin=origin))
+
+    def _chosen(self, i: int) -> bool:
+        """Whether the i-th sampler chooses the examples whose points are handed on."""
+        return i >= 0 and searches(self._samplers[i])
 
     def _averaging(self, i: int) -> tuple[str | int, ...]:
         """Where the recipe says with which weight the i-th sampler hands its points on; the objective for none."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 import attrs
 
+from atentdsl.plan.margins import Climb, Middle, Narrow, Ray, Remember, Settle, Within
 from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.values import Call, Origin, Scheduled, Smoothed
 from atentdsl.plan.values import origin as _origin
@@ -104,6 +105,7 @@ class Evaluate:
         clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
             `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
         smoothed: how the network is smoothed, at x as at the point and with the same noise; None where it is not.
+        chosen: whether each example's loss is multiplied by the c, 0 or 1, that the search at this point has settled.
     """
 
     wants: Wants
@@ -113,6 +115,7 @@ class Evaluate:
     coefficient: Fraction | Literal["loop"] | None = None
     clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
     smoothed: Smoothed | None = None
+    chosen: bool = False
     origin: Origin = _origin()
 
     @property
@@ -274,10 +277,15 @@ class Recall:
 
 @attrs.frozen
 class Keep:
-    """z is handed on with its coefficient; what a plan that draws does where one that trains evaluates."""
+    """z is handed on with its coefficient; what a plan that draws does where one that trains evaluates.
+
+    Attributes:
+        chosen: as for `Evaluate`.
+    """
 
     at: str
     coefficient: Fraction | Literal["loop"]
+    chosen: bool = False
     origin: Origin = _origin()
 
 
@@ -363,6 +371,13 @@ Operation = (
     | Between
     | Propose
     | Accept
+    | Within
+    | Climb
+    | Ray
+    | Middle
+    | Narrow
+    | Settle
+    | Remember
     | Displace
     | Clear
     | Hold

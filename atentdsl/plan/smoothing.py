@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from atentdsl.plan.calls import number
-from atentdsl.plan.operations import Evaluate, Noise, Operation, Take
+from atentdsl.plan.operations import Clean, Evaluate, Noise, Operation, Take
 from atentdsl.plan.values import Origin, Smoothed
 from atentdsl.primitives.lazy import torch
 
@@ -99,3 +99,9 @@ def mean_losses(loss: Any, draws: int, **tensors: Any) -> Any:
     """
     parts = {name: value.chunk(draws) for name, value in tensors.items()}
     return torch.stack([loss(**{name: part[i] for name, part in parts.items()}) for i in range(draws)]).mean(dim=0)
+
+
+def without_unread_noise(operations: list[Operation]) -> list[Operation]:
+    """The operations; without the smoothing's noise where nothing is evaluated under it, as where a start is drawn."""
+    last = max((i for i, o in enumerate(operations) if isinstance(o, Evaluate | Clean)), default=-1)
+    return [o for i, o in enumerate(operations) if i < last or not isinstance(o, Noise)]

@@ -33,16 +33,16 @@ class Trace:
     """What one execution went through.
 
     Attributes:
-        points: every point that the weights' gradient was asked for at, with its coefficient: of data
-            `(batch, *input)`, of displaced weights `(1, weights)`.
+        points: every point that the weights' gradient was asked for at, with its coefficient, of a margin
+            search one for each example: of data `(batch, *input)`, of displaced weights `(1, weights)`.
         kept: the same of a plan that draws: what it hands on.
         visited: every value z took after a start, a move or a projection.
         gradients: g at every input evaluation.
         signal: sum of c_k times the mean loss, and of the displacements; detached.
     """
 
-    points: list[tuple[Tensor, float]] = attrs.field(factory=list)
-    kept: list[tuple[Tensor, float]] = attrs.field(factory=list)
+    points: list[tuple[Tensor, float | Tensor]] = attrs.field(factory=list)
+    kept: list[tuple[Tensor, float | Tensor]] = attrs.field(factory=list)
     visited: list[Tensor] = attrs.field(factory=list)
     gradients: list[Tensor] = attrs.field(factory=list)
     signal: Tensor | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from atentdsl.plan.margins import PHASES, Climb, Middle, Search, Settle, Within, judged_at
 from atentdsl.plan.metropolis import Accept, Propose, chain_of, proposal_of
 from atentdsl.plan.operations import (
     Anchor,
@@ -89,6 +90,7 @@ class _Walk:
         self.clean: Clean | None = None  # how the clean logits were kept, while they hold
         self.noise = 0  # how many draws of the smoothing's noise there are for this batch
         self.dense: set[str] = set()  # registers at whose point the density is known: a sampler's, its proposal's
+        self.searched: dict[str, str] = {}  # by sampler, how far its margin search has come
         self.handed = 0
         self.updated = False
 
@@ -100,6 +102,7 @@ class _Walk:
             PutAside: self._put_aside, Gather: self._gather, Move: self._move, Project: self._project,
             Bounds: self._bounds, Between: self._between, Propose: self._propose, Accept: self._accept,
             Displace: self._displace, Clear: self._clear, Hold: self._hold, Worst: self._worst, Recall: self._recall,
+            **dict.fromkeys(PHASES, self._search),
             Keep: self._keep, Carry: self._carry, Update: self._update, Restore: self._restore, Place: self._place,
         }  # fmt: skip
         rules[type(operation)](operation, name)
@@ -119,8 +122,9 @@ class _Walk:
     def _take(self, operation: Take, name: str) -> None:
         self.registers.add(X)
         self._forget(X)
-        self._forget_all()  # they belonged to the batch before, as did the noise
+        self._forget_all()  # they belonged to the batch before, as did the noise and the searches
         self.noise = 0
+        self.searched.clear()
 
     def _anchor(self, operation: Anchor, name: str) -> None:
         _rule(name not in self.perturbed, "a sampler keeps one anchor")
@@ -167,6 +171,7 @@ class _Walk:
         self._smoothed(operation)
         if operation.loss.clean:
             self._there(X)
+        self._chosen(operation)
         if operation.clean == "kept":
             wanted = Clean(operation.mode, operation.smoothed)
             _rule(self.clean == wanted, "clean logits are kept in this mode, at these weights and statistics")
@@ -256,6 +261,23 @@ class _Walk:
         self.clean = None
         self.dense.clear()
 
+    def _search(self, operation: Search, name: str) -> None:
+        before, after = PHASES[type(operation)]
+        self._there(operation.anchor)
+        _rule(before in {"", self.searched.get(name)}, "a search goes from its ball to its ray, which it then halves")
+        if isinstance(operation, Climb):
+            _rule(name == self.fresh, "a move needs the gradient at its own point")
+        judged = judged_at(operation)
+        _rule(judged in {None, self.losses}, "a search is led by the losses at the point that it asks about")
+        self.searched[name] = after
+        if isinstance(operation, Within | Climb | Middle | Settle):
+            self.registers.add(name)
+            self._forget(name)
+
+    def _chosen(self, operation: Evaluate | Keep) -> None:
+        settled = not operation.chosen or self.searched.get(operation.at) == "settled"
+        _rule(settled, "examples are chosen where a search has settled")
+
     def _displace(self, operation: Displace, name: str) -> None:
         self._there(name)
         _rule(name in self.perturbed, "a displacement has an anchor")
@@ -285,6 +307,7 @@ class _Walk:
 
     def _keep(self, operation: Keep, name: str) -> None:
         self._there(operation.at)
+        self._chosen(operation)
         _rule(self.goal == "draw" and not self.aside, "points are kept to draw, evaluated to train")
         self.handed += 1
 

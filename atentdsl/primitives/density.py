@@ -27,3 +27,9 @@ class Target(Part):
     coupling: Annotated[Kinded, OneOf("couplings", "none")] = Field(
         default_factory=lambda: Kinded(kind="none"), description="what holds the point near its anchor"
     )
+
+
+class Climbed(Part):
+    """The table `[sampler.target]` of a sampler that climbs a loss and samples no density."""
+
+    loss: Annotated[str, NameOf("targets")] = Field("cross_entropy", description="L, per example")

@@ -36,5 +36,7 @@ REFERENCES = {
     "Targets Improve Semi-supervised Deep Learning Results, NeurIPS 2017",
     "gowal2020uncovering": "Gowal, Qin, Uesato, Mann, Kohli: Uncovering the Limits of Adversarial Training against "
     "Norm-Bounded Adversarial Examples, 2020",
+    "ding2020mma": "Ding, Sharma, Lui, Huang: MMA Training: Direct Input Space Margin Maximization through Adversarial "
+    "Training, ICLR 2020",
     "loshchilov2017sgdr": "Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017",
 }

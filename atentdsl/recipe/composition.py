@@ -19,6 +19,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     """What is inconsistent between the validated tables of a recipe."""
     samplers = tables.get("sampler", [])
     yield from _names(whole, samplers)
+    yield from _searched_beside_others(whole, samplers)
     yield from _fresh(whole, samplers, tables.get("data"))
     yield from _carried(whole, samplers)
     yield from _outside_the_box(whole, samplers)
@@ -53,6 +54,15 @@ def _names(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
             mend = "give each a `name` of its own; without one it is its space"
             yield Diagnostic("inconsistent", message, place, "", context, mend)
         first.setdefault(sampler.name, i)
+
+
+def _searched_beside_others(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
+    """A margin search remembers one radius an example, of the example itself, and chooses what is trained on."""
+    for i, sampler in enumerate(samplers):
+        if sampler.kind == "margin_search" and len(samplers) > 1:
+            message = "a margin search chooses for each example what the weights are trained on, and stands alone"
+            mend = 'keep it as the only `[[sampler]]`, or write `kind = "chain"`'
+            yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", i, "kind")).at(), help=mend)
 
 
 def _fresh(whole: Written, samplers: Sequence[Any], data: Any) -> Iterator[Diagnostic]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atentdsl.runtime.clipping import clip_gradient
+    from atentdsl.runtime.examples import Batch, remember, remembered
     from atentdsl.runtime.network import (
         clean_logits,
         density,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "clipping": ("clip_gradient",),
+    "examples": ("Batch", "remember", "remembered"),
     "network": (
         "clean_logits",
         "density",
@@ -52,6 +54,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Batch",
     "Streams",
     "WeightAverage",
     "as_written",
@@ -66,6 +69,8 @@ __all__ = [
     "input_gradient",
     "place",
     "put_aside",
+    "remember",
+    "remembered",
     "set_weights",
     "smoothing_noise",
     "weight_gradient",

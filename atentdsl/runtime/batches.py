@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from atentdsl.runtime.data import Images, generator, unit
+from atentdsl.runtime.examples import Batch
 
 __all__ = ["AUGMENTATIONS", "Batches", "batches", "steps_per_epoch"]
 
@@ -38,6 +39,8 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Give the batches of one epoch: x (batch, *input) floats in [0, 1], y (batch,), both on the images' device.
 
+    Each knows the numbers of its images, `examples`, and how many there are, `of`.
+
     The order is a permutation keyed by (seed, epoch); the augmentation of the batch with number i is keyed by
     (seed, first_step + i). So a run resumes from the numbers alone: the first `skip` batches are left out without being
     made. `augment` lists names from `AUGMENTATIONS`, applied in that order.
@@ -64,7 +67,7 @@ def batches(
             x = images.x[index]
             for name in augment:
                 x = AUGMENTATIONS[name](x, generator(f"{seed}/{first_step + i}/{name}"))
-            yield unit(x, dtype), images.y[index]
+            yield Batch((unit(x, dtype), images.y[index]), index, len(images))
 
     return draw()
 

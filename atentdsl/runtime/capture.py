@@ -80,6 +80,8 @@ def refusal(rng: Streams) -> str | None:
     """
     if "step" in rng.read:
         return "it reads the number of the outer step, which a graph would keep"
+    if "examples" in rng.read:
+        return "it remembers something of each training example, whose numbers a graph is not given"
     if "masks" in rng.read:
         return "it draws a dropout mask again, which sets a generator"
     return None

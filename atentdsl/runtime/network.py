@@ -68,6 +68,7 @@ def weight_gradient(
     forwards: int = 1,
     noise: Noise = (),
     average: Average = "losses",
+    chosen: Tensor | None = None,
 ) -> Tensor:
     """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
 
@@ -81,12 +82,14 @@ def weight_gradient(
             differentiated as well.
         reads: how many clean logits the loss takes.
         forwards: how many forwards they come from; the last serves all that are left.
+        chosen: what each example's loss is multiplied by, `(batch,)`; nothing where not given.
 
     Returns:
         weight * (sum of losses), detached, still on the device.
     """
     inputs = () if clean is None else (clean,) * forwards
-    total = _losses(model, z, z.detach(), y, loss, rng, mode, noise, average, inputs, reads).sum()
+    losses = _losses(model, z, z.detach(), y, loss, rng, mode, noise, average, inputs, reads)
+    total = (losses if chosen is None else chosen * losses).sum()
     asking = [p for p in model.parameters() if p.requires_grad]
     _gather(asking, torch.autograd.grad(total, asking, allow_unused=True), weight)
     return weight * total.detach()

@@ -39,7 +39,8 @@ class Streams:
     """
 
     def __init__(self, seed: int, step: int, device: torch.device, epoch: int = 1) -> None:
-        # What a captured step would keep as it was: "epoch", "step", "masks" (a mask was drawn again).
+        # What a captured step would keep as it was: "epoch", "step", "masks" (a mask was drawn again), "examples"
+        # (those that the batch holds).
         self.read: set[str] = set()
         self._epoch, self._step = epoch, step
         self._seed, self._device = seed, device

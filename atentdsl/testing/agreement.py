@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from atentdsl.plan import Plan, interpret
 from atentdsl.plan.operations import Update
 from atentdsl.plan.values import Scheduled
+from atentdsl.runtime.examples import Batch
 from atentdsl.runtime.streams import Streams
 
 Batches = Sequence[tuple[Tensor, Tensor]]
@@ -28,7 +29,7 @@ class Execution:
 
     Attributes:
         points: by step, every point that the weights' gradient was asked for at, or that was kept.
-        coefficients: by step, their weights c.
+        coefficients: by step, their weights c, of a margin search one for each example.
         gradients: by step, g at every input evaluation, `(batch, *input)`.
         signals: by step, sum of c_k times the mean loss; empty for points that are only drawn.
         weight_gradients: by step and name, the gradient of the signal.
@@ -37,7 +38,7 @@ class Execution:
     """
 
     points: list[list[Tensor]] = attrs.field(factory=list)
-    coefficients: list[list[float]] = attrs.field(factory=list)
+    coefficients: list[list[float | Tensor]] = attrs.field(factory=list)
     gradients: list[list[Tensor]] = attrs.field(factory=list)
     signals: list[Tensor] = attrs.field(factory=list)
     weight_gradients: list[dict[str, Tensor]] = attrs.field(factory=list)
@@ -58,7 +59,8 @@ def interpreted(
     Args:
         plan: one that trains or one that draws.
         model: is not changed.
-        batches: inputs `(batch, *input)` and labels `(batch,)`, one pair a step.
+        batches: inputs `(batch, *input)` and labels `(batch,)`, one pair a step; where examples are remembered, those
+            at one place are the same in all of them.
         seed: of draws and dropout.
         execute: the interpreter.
         streams: makes the random streams of a step from seed, step and device.
@@ -107,7 +109,9 @@ def run_module(
 
 def _from(batches: Batches, step: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The step's own batch, then those after it, round and round: for steps that take several."""
-    return itertools.cycle([*batches[step - 1 :], *batches[: step - 1]])
+    most = max(len(y) for _, y in batches)
+    numbered = [Batch((x, y), torch.arange(len(y), device=x.device), most) for x, y in batches]
+    return itertools.cycle([*numbered[step - 1 :], *numbered[: step - 1]])
 
 
 def differences(one: Execution, other: Execution, tolerance: float = 0.0) -> list[str]:
@@ -175,7 +179,7 @@ def _listening(module: Any, done: Execution) -> Iterator[None]:
 
     def weight_gradient(model: nn.Module, z: Tensor, *rest: Any, weight: float, **named: Any) -> Any:
         done.points[-1].append(z)
-        done.coefficients[-1].append(weight * len(z))
+        done.coefficients[-1].append(weight * len(z) * named.get("chosen", 1.0))
         return own["weight_gradient"](model, z, *rest, weight=weight, **named)
 
     def gradients(model: nn.Module, z: Tensor, *rest: Any, weight: float, **named: Any) -> Any:

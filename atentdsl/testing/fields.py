@@ -26,6 +26,9 @@ OFTEN = st.sampled_from([True, True, True, False])
 DEPENDENT: dict[tuple[str, str], Callable[[st.SearchStrategy[Table]], st.SearchStrategy[Table]]] = {}
 """Of the primitives whose parameters depend on one another, by family and kind: what makes a drawn table consistent."""
 
+APART: set[tuple[str, str]] = set()
+"""Of the primitives that stand alone, by family and kind: whoever draws the tables around them draws them too."""
+
 
 @st.composite
 def table_of(draw: st.DrawFn, /, model: type[BaseModel], **chosen: st.SearchStrategy[Any] | None) -> Table:
@@ -92,7 +95,7 @@ def _value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
 @st.composite
 def _primitive(draw: st.DrawFn, slot: OneOf) -> Any:
     """A table of any kind of the family; its default kind may go unsaid, and a lone number may stand for it."""
-    kind = draw(st.sampled_from(registry.kinds(slot.family)))
+    kind = draw(st.sampled_from([kind for kind in registry.kinds(slot.family) if (slot.family, kind) not in APART]))
     parameters = registry.primitive(slot.family, kind).parameters
     unsaid = kind == slot.default and not draw(OFTEN)
     if unsaid and slot.number:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from atentdsl.runtime.examples import Batch
 
 SHAPE = (1, 4, 4)
 CLASSES = 3
@@ -41,10 +43,10 @@ def network(
     return made
 
 
-def batch(
-    count: int = 5, shape: tuple[int, ...] = SHAPE, classes: int = CLASSES, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+def batch(count: int = 5, shape: tuple[int, ...] = SHAPE, classes: int = CLASSES, seed: int = 0) -> Batch:
     """Inputs `(count, *shape)` in [0, 1], a third of them on the box's boundary as in images of digits, and labels.
+
+    Its examples are numbered by their places.
 
     >>> x, y = batch(count=2)
     >>> x.shape, x.dtype, y.shape, bool((x >= 0).all() and (x <= 1).all())
@@ -52,4 +54,5 @@ def batch(
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(count, *shape, generator=generator, dtype=torch.float64) * 1.5 - 0.25
-    return x.clamp(0, 1), torch.randint(classes, (count,), generator=generator)
+    y = torch.randint(classes, (count,), generator=generator)
+    return Batch((x.clamp(0, 1), y), torch.arange(count), count)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from atentdsl.primitives import registry
-from atentdsl.primitives.samplers import chain
+from atentdsl.primitives.samplers import chain, margin_search
 from atentdsl.recipe import load
 from atentdsl.recipe.tables import (
     OBJECTIVE,
@@ -26,7 +26,7 @@ from atentdsl.recipe.tables import (
     Smoothing,
 )
 from atentdsl.source import RecipeError
-from atentdsl.testing.fields import DEPENDENT, OFTEN, Table, field_of, number_of, slot_of, table_of
+from atentdsl.testing.fields import APART, DEPENDENT, OFTEN, Table, field_of, number_of, slot_of, table_of
 
 
 def recipes() -> st.SearchStrategy[Table]:
@@ -80,7 +80,7 @@ def _consistent(recipe: Table) -> bool:
 @st.composite
 def _recipes(draw: st.DrawFn) -> Table:
     count = draw(st.sampled_from([0, 1, 1, 1, 1, 2, 2, 3]))
-    samplers = [draw(slot_of(SAMPLER)) for _ in range(count)]
+    samplers = [draw(slot_of(SAMPLER)) for _ in range(count)] if draw(st.integers(0, 7)) < 7 else [draw(_search())]
     whole: Table = {
         "schema": SCHEMA,
         "recipe": draw(table_of(Header, extends=None)),
@@ -90,7 +90,10 @@ def _recipes(draw: st.DrawFn) -> Table:
         "compile": draw(table_of(Compile)),
         "evaluate": draw(_evaluate(samplers)),
     }
-    if samplers:
+    if samplers and samplers[0].get("kind") == "margin_search":
+        whole["sampler"] = samplers
+        whole["optimizer"].pop("restore", None)
+    elif samplers:
         whole["sampler"] = _composed(samplers, whole)
     else:
         whole["optimizer"].pop("restore", None)
@@ -232,6 +235,18 @@ def _tested(sampler: Table, pull: str | None) -> None:
 
 
 @st.composite
+def _search(draw: st.DrawFn) -> Table:
+    """A margin search: it stands alone, and climbs a loss of the label."""
+    table: Table = draw(table_of(margin_search.Parameters, bisections=st.integers(1, 4)))
+    largest = table["max_radius"] = min(table["max_radius"], 1.0)
+    table["initial_radius"] = min(table["initial_radius"], largest)
+    loss = table.get("target", {}).get("loss", "cross_entropy")
+    if loss == "signal" or registry.primitive("targets", loss).clean:
+        table["target"].pop("loss")
+    return {"kind": "margin_search", **table}
+
+
+@st.composite
 def _evaluate(draw: st.DrawFn, samplers: list[Table]) -> Table:
     """An attack has a radius, its own or the sampler's; robust accuracy has an attack."""
     attacks = st.sampled_from(["pgd-1", "pgd-5", "fgsm", "pgd-2,restarts=2,loss=margin"])
@@ -273,6 +288,7 @@ def _sgd(draw: st.DrawFn, table: st.SearchStrategy[Table]) -> Table:
     return drawn
 
 
+APART.add(("samplers", "margin_search"))
 DEPENDENT.update(
     {
         ("samplers", "chain"): _chain,

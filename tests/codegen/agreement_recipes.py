@@ -149,7 +149,29 @@ TESTED = TABLES | {
         }
     ],
 }
-OWN = {"tested": TESTED, "full": FULL, "composed": COMPOSED, "around": AROUND, "nested": NESTED, "both": BOTH}
+# Brackets that end behind the first ball and before it, margins inside the largest and beyond it, and wrong examples.
+SEARCHED = TABLES | {
+    "sampler": [
+        {
+            "kind": "margin_search",
+            "moves": 3,
+            "mode": "train",
+            "max_radius": 0.3,
+            "initial_radius": 0.1,
+            "bisections": 4,
+            "step": 2.0,
+        }
+    ],
+}
+OWN = {
+    "searched": SEARCHED,
+    "tested": TESTED,
+    "full": FULL,
+    "composed": COMPOSED,
+    "around": AROUND,
+    "nested": NESTED,
+    "both": BOTH,
+}
 CHANGED = {
     "full in eval mode": (FULL, ['sampler.data.mode="eval"']),
     "two restarts": (COMPOSED, ["sampler.attack.restarts=2"]),
@@ -163,6 +185,7 @@ CHANGED = {
         ],
     ),
     "tested beside the clean inputs": (TESTED, ['sampler.data.target.loss="kl_to_clean"']),
+    "searched in l2": (SEARCHED, ['sampler.data.norm="l2"', "sampler.data.max_radius=0.9", 'sampler.data.mode="eval"']),
     "merged": (FULL, ["compile.merge_evaluations=true"]),
     "merged in a target": (
         COMPOSED,

@@ -237,6 +237,67 @@ TEXT |= {
     "one density for all moves": ("tested", "there = density(model, proposal,", "there = density(model, z,"),
     "a point before its move": ("tested", "points.append(z)", "points.append(proposal)"),
 }
+TEXT |= {
+    # A margin search.
+    "radii of other examples": (
+        "searched",
+        'remember(state, "data.radius", batch, radius)',
+        'remember(state, "data.radius", batch, radius.flip(0))',
+    ),
+    "nothing remembered": ("searched", 'remember(state, "data.radius", batch, radius)', "pass"),
+    "every ball the first": (
+        "searched",
+        "radius = remembered(",
+        "radius = first_radius(x, INITIAL_RADIUS)\n    _ = remembered(",
+    ),
+    "a radius of the wrong ones": ("searched", "torch.where(losses >= 0, radius,", "torch.where(losses >= 9, radius,"),
+    "a start at the centre": ("searched", 'z = linf_start(x, rng.uniform("data.start", x), radius)', "z = x"),
+    "a start outside the box": (
+        "searched",
+        "(x + each(radius, x) * (2 * u - 1)).clamp(0, 1)",
+        "x + each(radius, x) * (2 * u - 1)",
+    ),
+    "a climb that leaves its ball": ("searched", "x - own), x + own)", "x - 2 * own), x + 2 * own)"),
+    "a climb that leaves the box": ("searched", "x - own), x + own).clamp(0, 1)", "x - own), x + own)"),
+    "a climb of another length": ("searched", "STEP / MOVES", "STEP"),
+    "another loss that is climbed": (
+        "searched",
+        'y, cross_entropy, rng, mode="train")',
+        'y, margin, rng, mode="train")',
+    ),
+    "judged by another loss": ("searched", "y, margin, rng", "y, cross_entropy, rng"),
+    "a search in eval mode": ("searched", 'margin, rng, mode="train"', 'margin, rng, mode="eval"'),
+    "one bisection too few": ("searched", "TURNS_2 = 4", "TURNS_2 = 3"),
+    "the half that is behind": (
+        "searched",
+        "between, wrong = (low + high) / 2, losses >= 0",
+        "between, wrong = (low + high) / 2, losses < 0",
+    ),
+    "a bracket from the start": ("searched", "wrong, 0.0, length)", "wrong, 0.0, 0.0 * length)"),
+    "a larger largest margin": ("searched", "MAX_RADIUS = 0.3", "MAX_RADIUS = 0.4"),
+    "every example counts": ("searched", ", chosen=chosen)", ")"),
+    "the last middle for the margin": ("searched", "z, chosen = at_margin(", "_, chosen = at_margin("),
+    "the lower end for the margin": ("searched", "at_margin(x, ray, high,", "at_margin(x, ray, low,"),
+    "right and wrong at the last middle": (
+        "searched",
+        "losses = example_losses(model, x, y",
+        "losses = example_losses(model, z, y",
+    ),
+    "points outside the box": ("searched", "(x + each(distance, x) * ray).clamp(0, 1)", "x + each(distance, x) * ray"),
+    "a cube for a ball": (
+        "searched in l2",
+        "z = l2_climb(z, x,",
+        "z = torch.clamp(z, 0.1, 0.9)\n            z = l2_climb(z, x,",
+    ),
+    "a length in linf": ("searched in l2", "d.flatten(1).norm(dim=1)", "d.flatten(1).abs().amax(dim=1)"),
+    "a climb along raw gradients": ("searched in l2", "share * own * unit_l2(g)", "share * own * g"),
+    "a ball that confines nothing": (
+        "searched in l2",
+        "> own, own * unit_l2(d), d)",
+        "> 9 * own, own * unit_l2(d), d)",
+    ),
+    "one length for all directions": ("searched in l2", "share = radius * u.flatten(1)[:, 0]", "share = radius"),
+}
 # An edit that says the same in other words: what must not be caught.
 HARMLESS = {
     "other words": ("atent_linf", "weight=c / n", "weight=c * (1 / n)"),

@@ -13,6 +13,7 @@ import atentdsl
 from atentdsl.codegen import as_module, generate
 from atentdsl.passes import freeze_weights, optimised
 from atentdsl.plan import interpret, lower, units, verify
+from atentdsl.plan.margins import Climb
 from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import Evaluate, Frozen, Hold, Move, Noise, Project
 from atentdsl.plan.program import flatten
@@ -24,7 +25,7 @@ SETTINGS = Compile()
 
 
 def moves_data(operation):
-    tested = isinstance(operation, Propose | Accept)
+    tested = isinstance(operation, Propose | Accept | Climb)
     return tested or (isinstance(operation, Move | Project) and operation.space == "data")
 
 

@@ -14,6 +14,7 @@ import atentdsl
 from atentdsl.codegen import generate
 from atentdsl.passes import freeze_weights, roll
 from atentdsl.plan import lower, units, verify
+from atentdsl.plan.margins import Climb, Middle
 from atentdsl.plan.metropolis import Propose
 from atentdsl.plan.operations import (
     Clear,
@@ -123,7 +124,7 @@ def begins_a_turn(loop):
         return isinstance(second, Evaluate) and second.wants == "input"
     if isinstance(first, Evaluate):
         return first.wants == "input"
-    return isinstance(first, Propose | Start | Take | Clear | PutAside | Recall)
+    return isinstance(first, Middle | Propose | Start | Take | Clear | PutAside | Recall)
 
 
 def written(operations):
@@ -163,7 +164,7 @@ def test_a_recipe_unrolls_to_its_literal_plan_and_turns_are_whole_moves(recipe, 
     for loop in loops(made.operations):
         assert begins_a_turn(loop)
         turn = list(flatten(loop.body))
-        moves = [o.space for o in turn if isinstance(o, Move)]
+        moves = ["data" if isinstance(o, Climb) else o.space for o in turn if isinstance(o, Move | Climb)]
         assert moves.count("data") == sum(isinstance(o, Evaluate) and o.wants == "input" for o in turn)
         assert moves.count("weights") == sum(isinstance(o, Gather) for o in turn)
         assert moves.count("weights") == sum(isinstance(o, PutAside) for o in turn)

@@ -7,6 +7,7 @@ from functools import partial
 
 import attrs
 
+from atentdsl.plan.margins import Climb, Middle, Narrow, Ray, Remember, Settle, Within
 from atentdsl.plan.metropolis import Accept, Energy, Propose
 from atentdsl.plan.operations import (
     Anchor,
@@ -94,6 +95,15 @@ ACCEPT = Accept("data", X, MALA.as_its("acceptance"), "data.acceptance", ENERGY)
 TESTED = (PROPOSE, THERE, ACCEPT)
 ELSEWHERE = (Propose("other", X, MALA, "other.noise", ENERGY), of(THERE, at="other.proposal"))
 
+# A margin search.
+WITHIN = Within("data", X, "linf", 0.1, True, True, "data.start")
+CLIMB, MIDDLE, NARROW = Climb("data", X, "linf", 2.5, 2), Middle("data", X), Narrow("data", X)
+RAY, SETTLE, REMEMBER = Ray("data", X, "linf", 0.5), Settle("data", X, 0.5), Remember("data", X, 0.1)
+HALVED, AT_X = (MIDDLE, LOSSES, NARROW), of(LOSSES, at=X)
+TO_RAY = (TAKE, WITHIN, GRADIENT, CLIMB, LOSSES, RAY)
+SETTLED = (*TO_RAY, *HALVED, AT_X, SETTLE)
+CHOSEN = of(HANDED, chosen=True)
+
 # A chain of weights.
 ANCHOR = Anchor("w")
 START_W = Start("w", "w.anchor", "weights", GAUSSIAN, "w.start")
@@ -117,6 +127,12 @@ HALVES = (Fraction(1, 2), Fraction(1, 2))
 RESTART = (clear("candidates"), START, hold("candidates"), LOSSES, Worst("data"))
 INSIDE = (ANCHOR_V, of(AT_ITS_ANCHOR, sampler="v", anchor="v.anchor"), RESTORE_V)
 GOOD = {
+    "a margin search": train(*SETTLED, REMEMBER, CHOSEN, UPDATE),
+    "a margin search, rolled": train(
+        *(TAKE, WITHIN, Frozen((Repeat(2, (GRADIENT, CLIMB)),)), LOSSES, RAY, Repeat(3, HALVED), AT_X, SETTLE, CHOSEN),
+        UPDATE,
+    ),
+    "a margin search that is drawn": draw(*SETTLED, of(KEEP, at="data", chosen=True)),
     "a smoothed network": train(
         TAKE, Noise(0.1, 2), of(WEIGHTS, smoothed=Smoothed(2, "losses")), Noise(0.1, 2), WEIGHTS, UPDATE
     ),
@@ -255,6 +271,36 @@ GOOD = {
 }  # fmt: skip
 SMOOTHED = of(WEIGHTS, smoothed=Smoothed(2, "losses"))
 BROKEN = {
+    "a search goes from its ball to its ray, which it then halves": [
+        train(TAKE, START, LOSSES, RAY, AT_X, SETTLE, HANDED, UPDATE),
+        train(TAKE, START, GRADIENT, CLIMB, HANDED, UPDATE),
+        train(*TO_RAY, GRADIENT, CLIMB, HANDED, UPDATE),
+        train(*TO_RAY, LOSSES, RAY, HANDED, UPDATE),
+        train(*TO_RAY, NARROW, HANDED, UPDATE),
+        train(*TO_RAY, *HALVED, NARROW, HANDED, UPDATE),
+        train(*TO_RAY, MIDDLE, AT_X, SETTLE, CHOSEN, UPDATE),
+        train(TAKE, WITHIN, MIDDLE, HANDED, UPDATE),
+        train(*TO_RAY, REMEMBER, HANDED, UPDATE),
+        train(*TO_RAY, TAKE, MIDDLE, HANDED, UPDATE),
+        train(*SETTLED, WITHIN, REMEMBER, HANDED, UPDATE),
+    ],
+    "a search is led by the losses at the point that it asks about": [
+        train(TAKE, WITHIN, GRADIENT, CLIMB, RAY, HANDED, UPDATE),
+        train(TAKE, WITHIN, LOSSES, GRADIENT, CLIMB, RAY, HANDED, UPDATE),
+        train(TAKE, WITHIN, AT_X, RAY, HANDED, UPDATE),
+        train(*TO_RAY, MIDDLE, NARROW, HANDED, UPDATE),
+        train(*TO_RAY, MIDDLE, AT_X, NARROW, HANDED, UPDATE),
+        train(*TO_RAY, SETTLE, HANDED, UPDATE),
+        train(*TO_RAY, *HALVED, SETTLE, HANDED, UPDATE),
+    ],
+    "examples are chosen where a search has settled": [
+        train(TAKE, WITHIN, CHOSEN, UPDATE),
+        train(*TO_RAY, CHOSEN, UPDATE),
+        train(*TO_RAY, *HALVED, CHOSEN, UPDATE),
+        train(*SETTLED, of(CHOSEN, at=X), UPDATE),
+        train(*SETTLED, WITHIN, CHOSEN, UPDATE),
+        draw(*TO_RAY, of(KEEP, at="data", chosen=True)),
+    ],
     "noise is drawn once at least": [train(TAKE, Noise(0.1, 0), WEIGHTS, UPDATE)],
     "the smoothing's noise is drawn for the batch before the network is evaluated under it": [
         train(TAKE, SMOOTHED, UPDATE),
@@ -375,6 +421,8 @@ BROKEN = {
         draw(TAKE, KEEP, ASIDE, PutAside("v"), GATHER, Gather("v")),
     ],
     "a move needs the gradient at its own point": [
+        train(TAKE, WITHIN, CLIMB, HANDED, UPDATE),
+        train(TAKE, WITHIN, GRADIENT, CLIMB, CLIMB, HANDED, UPDATE),
         train(TAKE, START, MOVE, HANDED, UPDATE),
         train(TAKE, START, GRADIENT, MOVE, MOVE, HANDED, UPDATE),
         train(TAKE, START, GRADIENT, START, MOVE, HANDED, UPDATE),

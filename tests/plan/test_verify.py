@@ -16,6 +16,7 @@ from plan.plans_by_hand import BROKEN, GOOD, TAKE, UPDATE, WEIGHTS, train
 import atentdsl
 from atentdsl.passes import stages
 from atentdsl.plan import PlanError, lower, verify
+from atentdsl.plan.margins import Climb, Narrow, Ray, Settle
 from atentdsl.plan.metropolis import Accept, Propose
 from atentdsl.plan.operations import (
     Anchor,
@@ -119,6 +120,12 @@ def needed(operations):
                 yield i, 0
             case Propose():
                 yield i, 0  # the density there would be that of the proposal before
+            case Climb():
+                yield i, 2  # the gradient was at the point before
+            case Ray() | Narrow() | Settle():
+                yield i, 0
+            case Evaluate(wants="loss") if any(isinstance(o, Ray) for o in operations):
+                yield i, 0  # what follows would be led by the losses before
             case Evaluate(wants="loss", at=at) if any(isinstance(o, Move) and o.sampler == at for o in operations):
                 yield i, 0  # the losses of a restart before are not those of the point since it moved
             case Move():

@@ -19,6 +19,7 @@ from atentdsl.codegen import as_module, generate
 from atentdsl.evaluation import attacks
 from atentdsl.recipe import load
 from atentdsl.recipe.limits import LARGEST
+from atentdsl.runtime.examples import Batch
 from atentdsl.runtime.streams import Streams
 from atentdsl.source import RecipeError
 from atentdsl.testing import recipes
@@ -40,7 +41,7 @@ def step(recipe: Any) -> None:
     """Three outer steps, one drawing and one attack, on a network of its own."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    x, y = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
+    x, y = pair = Batch((torch.rand(2, 1, 8, 8), torch.tensor([3, 7])), torch.tensor([0, 1]), of=2)
     rng = Streams(recipe.header.seed, 1, x.device)
     drawn = as_module(generate(recipe, "draw").text, "drawn").draw(network, x, y, rng)
     # The last sampler hands its points on, but for one before it that hands on its displacement.
@@ -50,7 +51,7 @@ def step(recipe: Any) -> None:
     of_weights = handing is not None and handing.space == "weights"
     shape = (1, 64 * 10 + 10) if of_weights else x.shape
     assert drawn
-    assert all(z.shape == shape and math.isfinite(weight) for z, weight in drawn)
+    assert all(z.shape == shape and torch.as_tensor(weight).isfinite().all() for z, weight in drawn)
     for attack in attacks(recipe, 10):
         assert attack.withstands(network, x, y, 0).shape == (2,)
     module = as_module(generate(recipe).text, "trained")
@@ -62,7 +63,7 @@ def step(recipe: Any) -> None:
         assert all(0 <= value < math.inf for value in settings.values())
         optimizer.param_groups[0].update(settings)
         rng = Streams(recipe.header.seed, epoch, x.device, epoch)
-        assert module.train_step(network, optimizer, itertools.repeat((x, y)), rng, state).shape == ()
+        assert module.train_step(network, optimizer, itertools.repeat(pair), rng, state).shape == ()
 
 
 @given(extreme())
