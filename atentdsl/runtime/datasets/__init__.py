@@ -28,11 +28,13 @@ class Description:
         shape: of one image, `(channels, height, width)`.
         classes: how many there are.
         training: how many training images, those included that are held out of them.
+        labels: what its classes are called, by their numbers; the numbers themselves where they have no names.
     """
 
     shape: tuple[int, ...]
     classes: int
     training: int
+    labels: tuple[str, ...]
 
 
 def names() -> tuple[str, ...]:
@@ -71,4 +73,5 @@ def description(name: str) -> Description:
     if name not in names():
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
     found = importlib.import_module(f"{__name__}.{name}")
-    return Description(found.SHAPE, found.CLASSES, found.TRAINING)
+    labels = getattr(found, "LABELS", tuple(map(str, range(found.CLASSES))))
+    return Description(found.SHAPE, found.CLASSES, found.TRAINING, labels)
