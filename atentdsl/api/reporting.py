@@ -87,7 +87,7 @@ def report(
     from atentdsl.reporting import events
     from atentdsl.reporting.page import page
     from atentdsl.runtime.directory import RunDirectory, write_atomically
-    from atentdsl.runtime.errors import CannotReport, ExtraMissing
+    from atentdsl.runtime.errors import CannotReport, ExtraMissing, StorageFailed
 
     directory = RunDirectory.open(run.path if isinstance(run, Run) else Path(run))
     target = directory.path / PAGE if out is None else Path(out)
@@ -107,6 +107,10 @@ def report(
         # Files that were changed by hand can lack anything.
         why = f"its files are not as a run writes them: {error!r}"
         raise CannotReport(directory.path, why) from error
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(target.parent, error.strerror or str(error)) from error
     write_atomically(target, text.encode(errors="replace"))
     try:
         file = events.write(told.lines, told.evaluations, str(told.manifest["started"]), folder)
@@ -153,7 +157,7 @@ def _read(directory: RunDirectory) -> Reported:
             str(path.parent.relative_to(directory.path)): json.loads(path.read_text(encoding="utf-8"))
             for path in sorted(directory.path.glob(f"{FOLDER}/*/{SUMMARY}"))
         }
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise CannotReport(directory.path, f"what it reached cannot be read: {error}") from error
     recipe, resolved = load(directory.path / RECIPE), directory.read_text(RECIPE)
     compiled, notes = generate(recipe), []

@@ -140,7 +140,9 @@ def chart(
         if len(points) > 1:
             ends = f"from {ends} to {points[-1][1]:.4g}{unit} in epoch {points[-1][0]:g}"
         told.append(f"{one.name}: {ends}")
-    columns = [tick for tick in ticks(first, last) if first <= tick <= last and tick == int(tick)] or [first]
+    whole = [tick for tick in ticks(first, last) if tick == int(tick)]
+    # the first epoch, and round ones that leave its label room
+    columns = [first, *(tick for tick in whole if first + (last - first) / 12 < tick <= last)]
     mark = None if kept is None or not first <= kept <= last else (across(kept), f"kept: epoch {kept}")
     if mark:
         told.append(f"the checkpoint of epoch {kept} was kept")

@@ -98,7 +98,9 @@ def page(told: Reported) -> str:
         charts=_charts(told),
         rows=[_row(line) for line in told.lines],
         rollbacks=max([line.get("rollbacks", 0) for line in told.lines], default=0),
-        evaluations=[_evaluation(name, found) for name, found in told.evaluations.items()],
+        evaluations=[
+            _evaluation(name, {"data": told.manifest["data"], **found}) for name, found in told.evaluations.items()
+        ],
         certificates=told.certificates,
         attack=None if told.examples is None or told.examples.attack is None else told.examples.attack,
         attack_settings=_attack_settings(told.examples),
@@ -268,7 +270,6 @@ def _row(line: Mapping[str, Any]) -> list[str]:
 
 def _evaluation(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """An evaluation as its table needs it."""
-    own = ("data", "split", "n", "first", "seed", "batch", "precision", "confidence", "trained")
     rows = [("clean", found["clean_accuracy"], found.get("clean_interval"), "", None)]
     for attack, told in found["attacks"].items():
         settings = _settings({key: value for key, value in told.items() if key not in FOUND})
@@ -279,7 +280,7 @@ def _evaluation(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
             rows.append(("worst", worst["robust_accuracy"], worst.get("robust_interval"), of, None))
     return {
         "name": name,
-        "settings": _settings({key: found[key] for key in own if key in found}),
+        "of": _measured_on(found),
         "confidence": float(found.get("confidence", 0.95)),
         "rows": [
             {
@@ -294,6 +295,20 @@ def _evaluation(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "sanity": [_check(one) for one in found.get("sanity", [])],
         "curves": {key: value for key, value in found.get("curves", {}).items() if isinstance(value, dict)},
     }
+
+
+def _measured_on(found: Mapping[str, Any]) -> str:
+    """Which images, and how they were asked about.
+
+    >>> found = {"split": "test", "n": 1000, "seed": 0, "batch": 512, "precision": "float32", "confidence": 0.95}
+    >>> _measured_on(found | {"data": "digits", "trained": {"precision": "bfloat16"}})
+    'On 1,000 test images of digits; seed 0, batch 512, precision float32; trained with precision bfloat16'
+    """
+    only = "the first " if "first" in found else ""
+    images = f"On {only}{_number(found['n'])} {found['split']} images of {found['data']}"
+    settings = _settings({key: found[key] for key in ("seed", "batch", "precision") if key in found})
+    trained = f"trained with {_settings(found['trained'])}" if found.get("trained") else ""
+    return "; ".join(filter(None, [images, settings, trained]))
 
 
 def _check(one: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -351,7 +366,7 @@ def _provenance(made: Mapping[str, Any]) -> list[tuple[str, str]]:
     if memory is not None:
         hardware["memory"] = f"{int(memory) / 2**30:.1f} GiB"
     if gpus:
-        hardware["GPUs"] = ", ".join(str(gpu.get("name", gpu)) for gpu in gpus)
+        hardware["GPUs"] = [gpu["name"] if isinstance(gpu, dict) else gpu for gpu in gpus]
     command = made.get("command")
     rows = [
         ("begun", made.get("started")),
