@@ -73,5 +73,5 @@ def description(name: str) -> Description:
     if name not in names():
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
     found = importlib.import_module(f"{__name__}.{name}")
-    labels = getattr(found, "LABELS", tuple(map(str, range(found.CLASSES))))
+    labels = getattr(found, "CLASS_NAMES", tuple(map(str, range(found.CLASSES))))
     return Description(found.SHAPE, found.CLASSES, found.TRAINING, labels)
