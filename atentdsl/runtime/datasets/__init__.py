@@ -1,7 +1,8 @@
 """The data sets that a recipe can name: one file each, whose name is the data set's.
 
 A data set's file offers `load(root: Path | None) -> Arrays`; `root` is the folder its files are looked for in. What can
-be said without its files stands in constants: `SHAPE` of an image, `CLASSES`, and `TRAINING`, the training images.
+be said without its files stands in constants: `SHAPE` of an image, `CLASSES`, `TRAINING`, the training images, and
+`LABELS`, what the classes are called, where they are more than numbers.
 """
 
 from __future__ import annotations
@@ -73,5 +74,5 @@ def description(name: str) -> Description:
     if name not in names():
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
     found = importlib.import_module(f"{__name__}.{name}")
-    labels = getattr(found, "CLASS_NAMES", tuple(map(str, range(found.CLASSES))))
+    labels = getattr(found, "LABELS", tuple(map(str, range(found.CLASSES))))
     return Description(found.SHAPE, found.CLASSES, found.TRAINING, labels)

@@ -34,7 +34,7 @@ CLASSES = 10
 SHAPE = (3, 32, 32)
 TRAINING = 50_000
 # In the order of the published labels 0 to 9.
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = "cifar-10-batches-py"
 TEST = f"{FOLDER}/test_batch"
 # As published with the archive: torchvision compares the same.
@@ -167,7 +167,7 @@ def _copies(folder: Path) -> Arrays:
             image = _image(path)
             pixels[i] = np.asarray(image)
             tables.add(_tables(image))
-        labels = torch.tensor([CLASS_NAMES.index(path.parent.name) for path in files])
+        labels = torch.tensor([LABELS.index(path.parent.name) for path in files])
         parts += [torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels]
     quality = _qualities().get(tables.pop()) if len(tables) == 1 else None
     train_x, train_y, test_x, test_y = parts
@@ -180,12 +180,12 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for split, count in COUNTS.items():
         try:
-            others = {path.name for path in (folder / split).iterdir() if path.is_dir()}.difference(CLASS_NAMES)
+            others = {path.name for path in (folder / split).iterdir() if path.is_dir()}.difference(LABELS)
             if strange := sorted(name for name in others if not name.startswith(".")):
-                known = ", ".join(CLASS_NAMES)
+                known = ", ".join(LABELS)
                 raise _damaged(folder / split / strange[0], f"is no class of CIFAR-10; its classes are {known}", MEND)
             found[split] = []
-            for label in CLASS_NAMES:
+            for label in LABELS:
                 files = [path for path in (folder / split / label).iterdir() if path.suffix == ".jpg"]
                 if len(files) != count:
                     raise _damaged(folder / split / label, f"holds {len(files)} .jpg files, not {count}", MEND)
