@@ -99,7 +99,8 @@ def report(
     left_out = []
     if examples:
         shown, why = _examples(directory, told, model, data, device, data_root, user_code)
-        told = attrs.evolve(told, examples=shown, no_examples=why)
+        source = "test images" if data is None else f"images {subjects.GIVEN}"
+        told = attrs.evolve(told, examples=shown, examples_of=source, no_examples=why)
         left_out += [f"no images: {why}"] if why else []
     try:
         text = page(told)
@@ -159,6 +160,7 @@ def _read(directory: RunDirectory) -> Reported:
         }
     except (OSError, TypeError, ValueError) as error:
         raise CannotReport(directory.path, f"what it reached cannot be read: {error}") from error
+    own = None if manifest["data"] == subjects.GIVEN else manifest["data"]
     recipe, resolved = load(directory.path / RECIPE), directory.read_text(RECIPE)
     compiled, notes = generate(recipe), []
     if sha256_text(resolved) != manifest["recipe_sha256"]:
@@ -177,10 +179,11 @@ def _read(directory: RunDirectory) -> Reported:
         compiled=compiled,
         manifest=manifest,
         lines=lines,
-        evaluations=evaluations,
+        evaluations={name: {"data": own, **found} for name, found in evaluations.items()},
         certificates=certificates,
         kept=_kept(directory, summary),
         examples=None,
+        examples_of="test images",
         no_examples="they were not asked for",
         labels=_labels(recipe, manifest),
         notes=notes,

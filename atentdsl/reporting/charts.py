@@ -10,7 +10,7 @@ import attrs
 __all__ = ["Chart", "Line", "Series", "chart", "ticks"]
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 20, 36
+LEFT, RIGHT, TOP, BOTTOM = 68, 14, 20, 36
 MOST_MARKERS = 40
 """Of more points than this a line shows no markers."""
 
@@ -112,7 +112,7 @@ def chart(
         unit: stands behind a number in the description.
 
     >>> chart("a", "loss", [Series("loss", "plain", [(1, 2.0), (2, 1.0)])]).lines[0].path
-    'M58.0 20.0L466.0 142.0'
+    'M68.0 20.0L466.0 142.0'
     """
     finite = [[(e, v) for e, v in one.points if math.isfinite(v)] for one in series]
     epochs = sorted({e for points in finite for e, _ in points})

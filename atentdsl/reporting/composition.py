@@ -84,7 +84,7 @@ def sentences(recipe: Recipe) -> list[str]:
 
     >>> import atentdsl
     >>> print("\n".join(sentences(atentdsl.load("sgd"))))
-    Training of the network `small_cnn` on `digits`: 10 epochs in batches of 64.
+    Training of the network `small_cnn` on `digits`: 30 epochs in batches of 64.
     No sampler: the network is trained on the images as they are.
     The weights move by `sgd` along the gradient of the objective, `cross_entropy`.
     """

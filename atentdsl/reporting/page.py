@@ -51,10 +51,11 @@ class Reported:
         compiled: the recipe's module and its plans.
         manifest: its manifest.json.
         lines: of its metrics.jsonl.
-        evaluations: by the names of their files, evaluation.json first.
+        evaluations: by the names of their files, evaluation.json first; each with its `data`, None for the caller's own.
         certificates: summaries of certifications, by their folders.
         kept: epoch and score of the checkpoint kept; None where there is none yet.
         examples: images under the watching attack, None where there are none.
+        examples_of: what they are the first of.
         no_examples: why not.
         labels: what classes are called.
         notes: what has to be said on top.
@@ -72,6 +73,7 @@ class Reported:
     certificates: Mapping[str, Mapping[str, Any]]
     kept: tuple[int, float] | None
     examples: Examples | None
+    examples_of: str
     no_examples: str
     labels: Sequence[str]
     notes: Sequence[str] = ()
@@ -98,9 +100,7 @@ def page(told: Reported) -> str:
         charts=_charts(told),
         rows=[_row(line) for line in told.lines],
         rollbacks=max([line.get("rollbacks", 0) for line in told.lines], default=0),
-        evaluations=[
-            _evaluation(name, {"data": told.manifest["data"], **found}) for name, found in told.evaluations.items()
-        ],
+        evaluations=[_evaluation(name, found) for name, found in told.evaluations.items()],
         certificates=told.certificates,
         attack=None if told.examples is None or told.examples.attack is None else told.examples.attack,
         attack_settings=_attack_settings(told.examples),
@@ -305,7 +305,8 @@ def _measured_on(found: Mapping[str, Any]) -> str:
     'On 1,000 test images of digits; seed 0, batch 512, precision float32; trained with precision bfloat16'
     """
     only = "the first " if "first" in found else ""
-    images = f"On {only}{_number(found['n'])} {found['split']} images of {found['data']}"
+    of = "given by the caller" if found["data"] is None else f"of {found['data']}"
+    images = f"On {only}{_number(found['n'])} {found['split']} images {of}"
     settings = _settings({key: found[key] for key in ("seed", "batch", "precision") if key in found})
     trained = f"trained with {_settings(found['trained'])}" if found.get("trained") else ""
     return "; ".join(filter(None, [images, settings, trained]))

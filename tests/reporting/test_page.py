@@ -179,7 +179,21 @@ def test_every_drawn_recipe_has_a_page(recipe):
     checked = atentdsl.load(recipe)
     made = {"data": "digits", "model": "mlp"}
     found = Reported(
-        "a/b", "interrupted", 0, checked, checked.resolved, generate(checked), made, [], {}, {}, None, None, "none", ()
+        "a/b",
+        "interrupted",
+        0,
+        checked,
+        checked.resolved,
+        generate(checked),
+        made,
+        [],
+        {},
+        {},
+        None,
+        None,
+        "",
+        "none",
+        (),
     )
     read = Page(page.page(found))
     assert next(iter(read.root.all("h1"))).text == checked.name
