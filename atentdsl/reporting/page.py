@@ -19,6 +19,7 @@ from atentdsl.plan import dump, units, units_as_usually_written
 from atentdsl.recipe import Recipe
 from atentdsl.reporting import composition, pictures
 from atentdsl.reporting.charts import Chart, Series, chart
+from atentdsl.reporting.phrases import coded, listed, number, percent, share
 from atentdsl.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Reported:
         compiled: the recipe's module and its plans.
         manifest: its manifest.json.
         lines: of its metrics.jsonl.
-        evaluations: by the names of their files, evaluation.json first; each with its `data`, None for the caller's own.
+        evaluations: by the names of their files, evaluation.json first; `data` is None for the caller's own.
         certificates: summaries of certifications, by their folders.
         kept: epoch and score of the checkpoint kept; None where there is none yet.
         examples: images under the watching attack, None where there are none.
@@ -116,7 +117,7 @@ def page(told: Reported) -> str:
 @cache
 def _template() -> Any:
     environment = _environment()
-    environment.filters |= {"percent": percent, "share": _share, "coded": _coded, "settings": _settings}
+    environment.filters |= {"percent": percent, "share": share, "coded": coded, "listed": listed}
     return environment.get_template("report.html.j2")
 
 
@@ -134,58 +135,11 @@ def _environment() -> Environment:
     )
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """A fraction as per cent.
-
-    >>> percent(0.8412)
-    '84.1 %'
-    """
-    return f"{100 * float(share):.{digits}f} %"
-
-
-def _share(share: float) -> str:
-    """A fraction as a number of per cent, for an attribute of a drawing."""
-    return f"{min(100.0, max(0.0, 100 * float(share))):.2f}"
-
-
-def _coded(text: str) -> str:
-    """A text with what stands between backticks as code."""
-    from markupsafe import Markup, escape
-
-    pieces = [
-        Markup("<code>{}</code>").format(piece) if i % 2 else escape(piece) for i, piece in enumerate(text.split("`"))
-    ]
-    return Markup("").join(pieces)
-
-
-def _settings(found: Mapping[str, Any]) -> str:
-    """Keys and values in a line; what is None is left out.
-
-    >>> _settings({"step_size": 0.01, "after": ["pgd-5"], "init": None})
-    'step size 0.01, after pgd-5'
-    """
-    return ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in found.items() if value is not None)
-
-
-def _value(value: Any) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}"
-        case list() | tuple():
-            return " + ".join(map(_value, value)) or "none"
-        case dict():
-            return f"({_settings(value)})"
-        case _:
-            return str(value)
-
-
 def _warnings(told: Reported) -> list[str]:
     """What stands on top, in words."""
     found = list(told.notes)
     epochs, done = told.recipe.optimizer.model_dump()["epochs"], len(told.lines)
-    reached = f"{_number(told.step)} steps, {done} of {epochs} epochs"
+    reached = f"{number(told.step)} steps, {done} of {epochs} epochs"
     if told.status != "finished":
         how = {
             "running": f"A process is at work on it ({reached}): what follows is what there was.",
@@ -198,12 +152,8 @@ def _warnings(told: Reported) -> list[str]:
         if evaluation.get("split") == "validation":
             found.append(f"{of}Measured on validation images, by which the checkpoint was chosen: not on test images.")
     if (limit := told.manifest.get("max_steps")) is not None:
-        found.append(f"Training was told to stop after {_number(limit)} steps.")
+        found.append(f"Training was told to stop after {number(limit)} steps.")
     return found
-
-
-def _number(value: Any) -> str:
-    return f"{int(value):,}"
 
 
 def _tiles(told: Reported) -> list[tuple[str, str, str]]:
@@ -211,7 +161,7 @@ def _tiles(told: Reported) -> list[tuple[str, str, str]]:
     found = []
     evaluation = told.evaluations.get("evaluation.json")
     if evaluation is not None:
-        images = f"{_number(evaluation['n'])} {evaluation['split']} images"
+        images = f"{number(evaluation['n'])} {evaluation['split']} images"
         found.append(("clean accuracy", percent(evaluation["clean_accuracy"]), images))
         for worst in evaluation.get("worst", [])[:2]:
             within = f"{worst['norm']}, radius {float(worst['radius']):g}"
@@ -265,14 +215,14 @@ def _row(line: Mapping[str, Any]) -> list[str]:
     accuracies = [_at(line, keys) for *_, part, what in CURVES for keys in [(part, what)]]
     shares = ["–" if math.isnan(share) else percent(share) for share in accuracies]
     rate, loss = _at(line, ["learning_rate"]), _at(line, ["loss"])
-    return [str(int(line["epoch"])), _number(line["step"]), f"{loss:.4g}", f"{rate:.4g}", *shares]
+    return [str(int(line["epoch"])), number(line["step"]), f"{loss:.4g}", f"{rate:.4g}", *shares]
 
 
 def _evaluation(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """An evaluation as its table needs it."""
     rows = [("clean", found["clean_accuracy"], found.get("clean_interval"), "", None)]
     for attack, told in found["attacks"].items():
-        settings = _settings({key: value for key, value in told.items() if key not in FOUND})
+        settings = listed({key: value for key, value in told.items() if key not in FOUND})
         rows.append((attack, told["robust_accuracy"], told.get("robust_interval"), settings, told.get("attacked")))
     for worst in found.get("worst", []):
         if len(worst["attacks"]) > 1:
@@ -306,16 +256,16 @@ def _measured_on(found: Mapping[str, Any]) -> str:
     """
     only = "the first " if "first" in found else ""
     of = "given by the caller" if found["data"] is None else f"of {found['data']}"
-    images = f"On {only}{_number(found['n'])} {found['split']} images {of}"
-    settings = _settings({key: found[key] for key in ("seed", "batch", "precision") if key in found})
-    trained = f"trained with {_settings(found['trained'])}" if found.get("trained") else ""
+    images = f"On {only}{number(found['n'])} {found['split']} images {of}"
+    settings = listed({key: found[key] for key in ("seed", "batch", "precision") if key in found})
+    trained = f"trained with {listed(found['trained'])}" if found.get("trained") else ""
     return "; ".join(filter(None, [images, settings, trained]))
 
 
 def _check(one: Mapping[str, Any]) -> tuple[str, str, str]:
     outcome = {True: "passed", False: "failed"}.get(one["passed"], "could not be made")
     figures = {key: value for key, value in one.items() if key not in ("check", "passed")}
-    return str(one["check"]), outcome, _settings(figures)
+    return str(one["check"]), outcome, listed(figures)
 
 
 def _scale(examples: Examples | None) -> float:
@@ -326,7 +276,7 @@ def _scale(examples: Examples | None) -> float:
 
 
 def _attack_settings(examples: Examples | None) -> str:
-    return "" if examples is None or examples.attack is None else _settings(examples.attack.settings())
+    return "" if examples is None or examples.attack is None else listed(examples.attack.settings())
 
 
 def _examples(told: Reported) -> list[dict[str, Any]]:
@@ -375,11 +325,11 @@ def _provenance(made: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("seed", made.get("seed")),
         ("network", made.get("model")),
         ("data", made.get("data")),
-        ("initial weights", _settings(made["init"]) if "init" in made else None),
+        ("initial weights", listed(made["init"]) if "init" in made else None),
         ("device", made.get("device")),
-        ("how steps run", _settings(policy)),
-        ("hardware", _settings(hardware)),
-        ("versions", _settings(made.get("versions", {}))),
+        ("how steps run", listed(policy)),
+        ("hardware", listed(hardware)),
+        ("versions", listed(made.get("versions", {}))),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
 
@@ -394,7 +344,7 @@ def _resumed(entry: Mapping[str, Any]) -> list[str]:
     command = entry.get("command")
     return [
         str(entry.get("at")),
-        _number(entry["step"]),
+        number(entry["step"]),
         "in Python" if command is None else " ".join(map(str, command)),
-        f"{entry.get('device')}; {_settings(entry.get('versions', {}))}",
+        f"{entry.get('device')}; {listed(entry.get('versions', {}))}",
     ]
