@@ -15,7 +15,7 @@ from atentdsl.cli import options
     "examples",
     flag_value=False,
     default=True,
-    help="Show no images, and load neither data nor torch's network.",
+    help="Show no images: neither data nor network are loaded.",
 )
 @options.data_root
 @options.device
