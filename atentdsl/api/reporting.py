@@ -102,24 +102,24 @@ def report(
         source = "test images" if data is None else f"images {subjects.GIVEN}"
         told = attrs.evolve(told, examples=shown, examples_of=source, no_examples=why)
         left_out += [f"no images: {why}"] if why else []
+    content = None
     try:
         text = page(told)
+        content = events.encoded(told.lines, told.evaluations, str(told.manifest["started"]))
+    except ExtraMissing as error:
+        left_out.append(f"no TensorBoard events: {error.mend}")
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         # Files that were changed by hand can lack anything.
         why = f"its files are not as a run writes them: {error!r}"
         raise CannotReport(directory.path, why) from error
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageFailed(target.parent, error.strerror or str(error)) from error
-    write_atomically(target, text.encode(errors="replace"))
-    try:
-        file = events.write(told.lines, told.evaluations, str(told.manifest["started"]), folder)
-    except ExtraMissing as error:
-        return Report(target, None, (*left_out, f"no TensorBoard events: {error.mend}"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CannotReport(directory.path, f"its files are not as a run writes them: {error!r}") from error
-    return Report(target, file, tuple(left_out))
+    files = {target: text.encode(errors="replace")} | ({} if content is None else {folder / events.FILE: content})
+    for path, written in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageFailed(path.parent, error.strerror or str(error)) from error
+        write_atomically(path, written)
+    return Report(target, None if content is None else folder / events.FILE, tuple(left_out))
 
 
 def _require_room(target: Path, folder: Path) -> None:

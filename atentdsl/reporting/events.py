@@ -11,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from atentdsl.runtime.directory import write_atomically
-from atentdsl.runtime.errors import ExtraMissing, StorageFailed
+from atentdsl.runtime.errors import ExtraMissing
 
-__all__ = ["FILE", "scalars", "write"]
+__all__ = ["FILE", "encoded", "scalars"]
 
 FILE = "events.out.tfevents.0000000000.atentdsl"
 VERSION = "brain.Event:2"  # of the format, which a file begins with
@@ -56,19 +55,16 @@ def scalars(
             yield f"{top}/{attack}/robust_accuracy", step, seconds, float(told["robust_accuracy"])
 
 
-def write(
-    lines: Sequence[Mapping[str, Any]], evaluations: Mapping[str, Mapping[str, Any]], started: str, folder: Path
-) -> Path:
-    """Writes the events of `scalars` to the one file in the folder, which is made; the file.
+def encoded(lines: Sequence[Mapping[str, Any]], evaluations: Mapping[str, Mapping[str, Any]], started: str) -> bytes:
+    """The events of `scalars` as the content of a file; numbers that are not finite are left out.
 
     Args:
         lines, evaluations: as for `scalars`.
         started: when the run began, in ISO 8601.
-        folder: TensorBoard's `--logdir`.
 
     Raises:
         ExtraMissing: tensorboardX is not installed.
-        StorageFailed: the file cannot be written.
+        ValueError: `started` is no time.
     """
     import tempfile
 
@@ -89,10 +85,4 @@ def write(
                 event = Event(wall_time=begun + seconds, step=step, summary=scalar(tag, value))
                 writer.write(event.SerializeToString())
         writer.close()
-        content = path.read_bytes()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageFailed(folder, error.strerror or str(error)) from error
-    write_atomically(folder / FILE, content)
-    return folder / FILE
+        return path.read_bytes()

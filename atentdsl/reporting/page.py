@@ -102,7 +102,7 @@ def page(told: Reported) -> str:
         rows=[_row(line) for line in told.lines],
         rollbacks=max([line.get("rollbacks", 0) for line in told.lines], default=0),
         evaluations=[_evaluation(name, found) for name, found in told.evaluations.items()],
-        certificates=told.certificates,
+        certificates=[_certified(folder, summary) for folder, summary in told.certificates.items()],
         attack=None if told.examples is None or told.examples.attack is None else told.examples.attack,
         attack_settings=_attack_settings(told.examples),
         scale=_scale(told.examples),
@@ -260,6 +260,17 @@ def _measured_on(found: Mapping[str, Any]) -> str:
     settings = listed({key: found[key] for key in ("seed", "batch", "precision") if key in found})
     trained = f"trained with {listed(found['trained'])}" if found.get("trained") else ""
     return "; ".join(filter(None, [images, settings, trained]))
+
+
+def _certified(folder: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A certification as its table needs it."""
+    drawn = listed({key: summary[key] for key in ("sigma", "n0", "n", "alpha", "seed")})
+    images = f"{number(summary['images'])} {summary['split']} images of {summary['data']}"
+    rows = [
+        [f"{float(one['radius']):g}", percent(one["accuracy"]), f"{percent(one['low'])} to {percent(one['high'])}"]
+        for one in summary["certified"]
+    ]
+    return {"folder": folder, "of": f"{images}, {number(summary['abstained'])} abstained from; {drawn}", "rows": rows}
 
 
 def _check(one: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -330,6 +330,8 @@ def test_no_text_of_a_run_becomes_markup(made):
         "init": {"path": HOSTILE},
         "data_sha256": {HOSTILE: HOSTILE},
     }
+    numbers = {"images": 1, "abstained": 0, "certified": []}
+    certified = dict.fromkeys(("sigma", "n0", "n", "alpha", "seed", "split", "data"), HOSTILE) | numbers
     found = attrs.evolve(
         told(made),
         manifest={**manifest, **hostile},
@@ -338,9 +340,8 @@ def test_no_text_of_a_run_becomes_markup(made):
         resolved=HOSTILE,
         status=HOSTILE,
         notes=[HOSTILE],
-        certificates={HOSTILE: {"certified": []} | dict.fromkeys(("sigma", "n0", "n", "alpha", "seed"), HOSTILE)
-                      | dict.fromkeys(("images", "split", "data", "abstained"), HOSTILE)},
-    )  # fmt: skip
+        certificates={HOSTILE: certified},
+    )
     read = Page(page.page(found))
     plain = Page(page.page(told(made)))
     assert not list(read.root.all("script")) + list(read.root.all("b"))
@@ -428,6 +429,8 @@ def test_an_unfinished_run_has_what_is_there_and_says_so(made):
         ("evaluation.json", '{"clean_accuracy": 1, "attacks": {}}', CannotReport, 2),
         ("evaluation.json", '{"clean_accuracy": "all", "attacks": {}, "n": 3, "split": "test"}', CannotReport, 2),
         ("evaluation.json", '{"clean_accuracy": 1, "attacks": [], "n": 3, "split": "test"}', CannotReport, 2),
+        ("certification/s/summary.json", '{"sigma": 0.1}', CannotReport, 2),
+        ("started", "yesterday", CannotReport, 2),
         ("metrics.jsonl", "{\n{}\n", CannotReport, 2),
         ("metrics.jsonl", '{"epoch": 1, "step": []}\n', CannotReport, 2),
         ("checkpoints/best.safetensors", "damage", CheckpointBroken, 6),
@@ -435,7 +438,11 @@ def test_an_unfinished_run_has_what_is_there_and_says_so(made):
     ],
 )
 def test_a_damaged_run_is_refused_and_nothing_is_written(made, capsys, file, content, error, code):
-    (made / file).unlink() if content is None else (made / file).write_text(content)
+    if file == "started":
+        change(made / "manifest.json", started=content)
+    else:
+        (made / file).parent.mkdir(parents=True, exist_ok=True)
+        (made / file).unlink() if content is None else (made / file).write_text(content)
     before = sorted(made.rglob("*"))
     with pytest.raises(error):
         atentdsl.report(made, examples=False)
