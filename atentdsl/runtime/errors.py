@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchitectureUnfit",
     "CannotExport",
+    "CannotReport",
     "CannotResume",
     "CertificationInterrupted",
     "CheckpointBroken",
@@ -240,6 +241,23 @@ class CannotExport(Exception):
 
     def __str__(self) -> str:
         return f"{self.path} cannot be exported: {self.reason}"
+
+
+class CannotReport(Exception):
+    """A run's directory holds something that is not as a run writes it, and no page can be made of it. Status 2.
+
+    >>> from pathlib import Path
+    >>> print(CannotReport(Path("runs/mine/1"), "its metrics.jsonl cannot be read"))
+    no report of runs/mine/1 can be made: its metrics.jsonl cannot be read
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no report of {self.path} can be made: {self.reason}"
 
 
 class ArchitectureUnfit(ValueError):
