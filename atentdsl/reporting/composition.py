@@ -49,24 +49,33 @@ def parts(recipe: Recipe) -> list[Part]:
     if "smoothing" in values:
         says = "Gaussian noise on the network's input, in every evaluation of a step."
         found.append(Part("smoothing", "gaussian", _settings(values["smoothing"]), says))
-    found.append(_part("outer optimizer", "optimizers", values["optimizer"]))
-    return found
+    optimizer = dict(values["optimizer"])
+    average = optimizer.pop("weight_averaging", None)
+    found.append(_part("outer optimizer", "optimizers", optimizer))
+    return found if average is None else [*found, _part("weight averaging", "weight_averages", average)]
+
+
+SLOTS = (
+    ("start", "start", "starts"),
+    ("kernel", "proposal kernel", "kernels"),
+    ("projection", "projection", "projections"),
+    ("averaging", "averaging", "averaging"),
+)
+"""A sampler's tables beside its target: key, what is said, and family. Not every kind of sampler has them all."""
 
 
 def _sampler(sampler: Mapping[str, Any]) -> Iterator[Part]:
     name, target = sampler["name"], dict(sampler["target"])
-    inner = {"target", "start", "kernel", "projection", "averaging"}
-    own = {key: value for key, value in sampler.items() if key not in inner | {"name"}}
-    yield _part(f"sampler {name}", "samplers", own)
-    loss, coupling = target.pop("loss"), target.pop("coupling")
+    inner = {"name", "target", *(key for key, _, _ in SLOTS)}
+    yield _part(f"sampler {name}", "samplers", {key: value for key, value in sampler.items() if key not in inner})
+    loss, coupling = target.pop("loss"), target.pop("coupling", {"kind": "none"})
     yield Part(f"target of {name}", loss, _settings(target), first_line("targets", loss))
     if coupling["kind"] != "none":
         yield _part(f"coupling of {name}", "couplings", coupling)
-    yield _part(f"start of {name}", "starts", sampler["start"])
-    yield _part(f"proposal kernel of {name}", "kernels", sampler["kernel"])
-    for projection in sampler["projection"]:
-        yield _part(f"projection of {name}", "projections", projection)
-    yield _part(f"averaging of {name}", "averaging", sampler["averaging"])
+    for key, slot, family in SLOTS:
+        tables = sampler.get(key, [])
+        for table in tables if isinstance(tables, list) else [tables]:
+            yield _part(f"{slot} of {name}", family, table)
 
 
 def _part(slot: str, family: str, table: Mapping[str, Any]) -> Part:
@@ -94,14 +103,20 @@ def sentences(recipe: Recipe) -> list[str]:
         f"Training of the network `{values['model']['name']}` on `{data['name']}`: {epochs} in batches of "
         f"{data['batch']}."
     ]
-    found += [_told(sampler, inside=depth > 0) for depth, sampler in enumerate(values["sampler"])]
+    found += [_told(sampler, depth > 0) for depth, sampler in enumerate(values["sampler"])]
     if not values["sampler"]:
         found.append("No sampler: the network is trained on the images as they are.")
     at = ", at these points as they are weighted" if values["sampler"] else ""
+    optimizer, objective = values["optimizer"], values["objective"]
     found.append(
-        f"The weights move by `{values['optimizer']['kind']}` along the gradient of the objective, "
-        f"`{values['objective']['kind']}`{at}."
+        f"The weights move by `{optimizer['kind']}` along the gradient of the objective, `{objective['kind']}`{at}."
     )
+    if objective.get("clean"):
+        found.append(f"Of the signal a share of {objective['clean']:g} is cross entropy at the clean images.")
+    if "clip" in optimizer:
+        found.append("The gradient is shortened where it is longer than `clip` says.")
+    if "weight_averaging" in optimizer:
+        found.append(f"The `{optimizer['weight_averaging']['kind']}` of the weights is what is measured and kept.")
     if "smoothing" in values:
         copies = _counted(values["smoothing"]["draws"], "noisy copy", "noisy copies")
         found.append(f"Every evaluation of the network is one of {copies} of each image.")
@@ -109,25 +124,39 @@ def sentences(recipe: Recipe) -> list[str]:
 
 
 def _told(sampler: Mapping[str, Any], inside: bool) -> str:
-    target, averaging = sampler["target"], sampler["averaging"]
     begins = "Inside it, at each of its points, the" if inside else "The"
     what = "each image" if sampler["space"] == "data" else "the weights"
-    loss = "the signal of the batch" if target["loss"] == "signal" else f"`{target['loss']}`"
-    held = "" if target["coupling"]["kind"] == "none" else f", held by the coupling `{target['coupling']['kind']}`,"
-    moves = _counted(sampler["moves"], "move")
-    restarts = f", {sampler['restarts']} times anew" if sampler["restarts"] > 1 else ""
+    does = _chain(sampler) if "averaging" in sampler else _search(sampler)
+    return f"{begins} sampler `{sampler['name']}` perturbs {what}: {does}."
+
+
+def _chain(sampler: Mapping[str, Any]) -> str:
+    """What a chain does: its moves, its projections, what it hands on."""
+    target, averaging, kernel = sampler["target"], sampler["averaging"], sampler.get("kernel")
+    does = f"it starts at `{sampler['start']['kind']}`"
+    if kernel is not None and sampler["moves"]:
+        loss = "the signal of the batch" if target["loss"] == "signal" else f"`{target['loss']}`"
+        held = "" if target["coupling"]["kind"] == "none" else f", held by the coupling `{target['coupling']['kind']}`,"
+        path, moves = PATHS[target.get("direction", "ascend")], _counted(sampler["moves"], "move")
+        does = f"from the start `{sampler['start']['kind']}` it {path} {loss}{held} by {moves} of `{kernel['kind']}`"
     sets = [
         f"`{projection['kind']}`{' after the last move' if projection['when'] == 'last' else ''}"
         for projection in sampler["projection"]
     ]
-    back = f", brought back by {', then '.join(sets)}" if sets else ""
-    weighted = f"Its points are weighted by `{averaging['kind']}`"
-    if averaging["of"] == "displacement":
-        weighted += ", and the signal is the squared distance to their average"
+    does += f", brought back by {', then '.join(sets)}" if sets else ""
+    does += f", {sampler['restarts']} times anew" if sampler["restarts"] > 1 else ""
+    does += f". Its points are weighted by `{averaging['kind']}`"
+    return does + (
+        ", and the signal is the squared distance to their average" if averaging["of"] == "displacement" else ""
+    )
+
+
+def _search(sampler: Mapping[str, Any]) -> str:
+    """What a margin search does."""
+    moves, halvings = _counted(sampler["moves"], "move"), _counted(sampler["bisections"], "bisection")
     return (
-        f"{begins} sampler `{sampler['name']}` perturbs {what}: from the start `{sampler['start']['kind']}` it "
-        f"{PATHS[target.get('direction', 'ascend')]} {loss}{held} by {moves} of `{sampler['kernel']['kind']}`{back}"
-        f"{restarts}. {weighted}."
+        f"it climbs `{sampler['target']['loss']}` by {moves} within the image's own radius, and looks for the margin "
+        f"along that ray by {halvings}, up to {sampler['max_radius']:g} in {sampler['norm']}"
     )
 
 

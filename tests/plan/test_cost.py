@@ -97,7 +97,7 @@ def test_moves_that_are_tested_cost_a_density_more_than_there_are_moves(K):  # n
 @pytest.mark.parametrize("K", MOVES)
 @pytest.mark.parametrize("N", [1, 4])
 def test_a_margin_search_costs_two_a_move_and_a_forward_wherever_it_asks_who_is_right(K, N):  # noqa: N803
-    """2K + N + 5: at the end of its moves, in each middle and at the clean inputs a forward; at the margins 3. The clean
+    """2K + N + 5: at the end of its moves, in each middle and at the clean inputs a forward; at the margins 3. A clean
     part of the signal is 3 more.
     """
     changes = [f"sampler.attack.moves={K}", f"sampler.attack.bisections={N}"]
