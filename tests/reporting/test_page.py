@@ -361,6 +361,7 @@ def test_all_that_is_wrong_with_the_figures_stands_on_top(made):
     other = json.loads((made / "evaluation.json").read_text())
     (made / "other.json").write_text(json.dumps({**other, "warnings": ["noise is stronger"], "split": "validation"}))
     (made / "none.json").write_text("[]")
+    (made / "folder.json").mkdir()
     (made / "broken.json").write_text("{")
     (made / "recipe.toml").write_text((made / "recipe.toml").read_text() + "# changed\n")
     found = warned(reread(made))
