@@ -176,9 +176,9 @@ def test_every_recipe_is_told_by_all_of_its_words():
 def test_samplers_inside_each_other_are_told_in_their_order():
     _, outer, inner, update = page.composition.sentences(atentdsl.load("entropy_sgd_atent"))
     assert outer == (
-        "The sampler `weights` perturbs the weights: from the start `zero` it descends the signal of the batch, held by "
-        "the coupling `l2`, by 5 moves of `langevin`. Its points are weighted by `exponential`, and the signal is the "
-        "squared distance to their average."
+        "The sampler `weights` perturbs the weights: from the start `zero` it descends the signal of the batch, held "
+        "by the coupling `l2`, by 5 moves of `langevin`. Its points are weighted by `exponential`, and the signal "
+        "is the squared distance to their average."
     )
     assert inner.startswith(
         "Inside it, at each of its points, the sampler `attack` perturbs each image: from the start"
