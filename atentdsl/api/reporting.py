@@ -153,7 +153,7 @@ def _read(directory: RunDirectory) -> Reported:
         summary = runs.summary(directory.path)
         lines = _lines(directory)
         evaluations = {} if summary.evaluation is None else {EVALUATION: summary.evaluation}
-        evaluations |= dict(_others(directory.path))
+        evaluations |= dict(_evaluations(directory.path))
         certificates = {
             str(path.parent.relative_to(directory.path)): json.loads(path.read_text(encoding="utf-8"))
             for path in sorted(directory.path.glob(f"{FOLDER}/*/{SUMMARY}"))
@@ -210,16 +210,13 @@ def _lines(directory: RunDirectory) -> list[dict[str, Any]]:
     return found
 
 
-def _others(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What else in the directory is an evaluation, by the names of the files."""
-    from atentdsl.runtime.directory import EVALUATION, MANIFEST
+def _evaluations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every evaluation that lies in the directory, by the names of the files."""
     from atentdsl.runtime.runs import REACHED
 
     for file in sorted(path.glob("*.json")):
-        if file.name in (EVALUATION, MANIFEST) or not file.is_file():
-            continue
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         except ValueError:
             continue
         if isinstance(found, dict) and found.keys() >= REACHED:

@@ -173,6 +173,19 @@ def test_every_recipe_is_told_by_all_of_its_words():
         assert parts[-1] == ("outer optimizer", values["optimizer"]["kind"])
 
 
+def test_samplers_inside_each_other_are_told_in_their_order():
+    _, outer, inner, update = page.composition.sentences(atentdsl.load("entropy_sgd_atent"))
+    assert outer == (
+        "The sampler `weights` perturbs the weights: from the start `zero` it descends the signal of the batch, held "
+        "by the coupling `l2`, by 5 moves of `langevin`. Its points are weighted by `exponential`, and the signal "
+        "is the squared distance to their average."
+    )
+    assert inner.startswith(
+        "Inside it, at each of its points, the sampler `attack` perturbs each image: from the start"
+    )
+    assert update.endswith("of the objective, `cross_entropy`, at these points as they are weighted.")
+
+
 @given(recipes())
 @settings(max_examples=8)
 def test_every_drawn_recipe_has_a_page(recipe):
@@ -361,6 +374,7 @@ def test_all_that_is_wrong_with_the_figures_stands_on_top(made):
     other = json.loads((made / "evaluation.json").read_text())
     (made / "other.json").write_text(json.dumps({**other, "warnings": ["noise is stronger"], "split": "validation"}))
     (made / "none.json").write_text("[]")
+    (made / "folder.json").mkdir()
     (made / "broken.json").write_text("{")
     (made / "recipe.toml").write_text((made / "recipe.toml").read_text() + "# changed\n")
     found = warned(reread(made))
