@@ -243,6 +243,8 @@ class Statements:
             return [f"g, _ = {called}"] if self._aside else [f"g, part = {called}", "signal += part"]
         self._call_runtime("weight_gradient")
         mode = told if operation.mode == "train" else f", {mode}"
+        if operation.radius is not None:
+            mode += f", radius={self.terms.number('OBJECTIVE_RADIUS', operation.radius, ('objective', 'radius'), None)}"
         return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode}{clean})"]
 
     def _clean(self, operation: Evaluate | Clean) -> str:

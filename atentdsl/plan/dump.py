@@ -129,7 +129,8 @@ def _line(operation: Operation) -> str:
 
 def _seen(evaluation: Evaluate) -> str:
     """What else an evaluation sees beside the point itself."""
-    return _clean(evaluation) + _smoothed(evaluation)
+    worst = "" if evaluation.radius is None else f", worst logits within {_value(evaluation.radius)} by interval bounds"
+    return _clean(evaluation) + _smoothed(evaluation) + worst
 
 
 def _smoothed(operation: Evaluate | Clean) -> str:

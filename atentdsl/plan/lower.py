@@ -88,6 +88,7 @@ class _Lowering:
         self._samplers: list[Any] = list(recipe.samplers)
         self._smoothing = Smoothing(recipe.smoothing, self._lengths(None))
         self._objective = call("objectives", recipe.objective, self._lengths(None))
+        self._radius: Any = getattr(recipe.objective, "radius", None)
         self._papers = [citations(sampler) for sampler in self._samplers] or [citations(None)]
         self._aside = 0  # how many targets' gradients are being gathered
         weights = [i for i, sampler in enumerate(self._samplers) if sampler.space == "weights"]
@@ -334,7 +335,8 @@ class _Lowering:
             self._add(Keep(at, c, origin=Origin(path, "hand the point on", paper.average)))
         else:
             origin = Origin(path, "the signal's gradient in the weights", paper.average)
-            self._add(Evaluate("weights", loss, mode, at, c, origin=origin))
+            radius = number(self._radius, self._lengths(None)) if loss.bounded else None
+            self._add(Evaluate("weights", loss, mode, at, c, radius=radius, origin=origin))
 
     # Before and after the samplers.
 

@@ -104,6 +104,8 @@ class Evaluate:
         clean: how many forwards at the batch's x it makes before its own, for a loss that asks for clean logits;
             `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
         smoothed: how the network is smoothed, at x as at the point and with the same noise; None where it is not.
+        radius: of the l-infinity ball around the point, cut by [0, 1], for which interval bounds of the network in
+            eval mode give the worst logits that its loss reads, after the logits themselves; None where it reads none.
     """
 
     wants: Wants
@@ -113,6 +115,7 @@ class Evaluate:
     coefficient: Fraction | Literal["loop"] | None = None
     clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
     smoothed: Smoothed | None = None
+    radius: float | Scheduled | None = None
     origin: Origin = _origin()
 
     @property

@@ -25,6 +25,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _tested_under_noise(whole, samplers, tables.get("smoothing"))
     yield from _never_drawn(whole, samplers)
     yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
+    yield from _beside_interval_bounds(whole, samplers, tables.get("objective"), tables.get("smoothing"))
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
@@ -143,6 +144,26 @@ def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective:
             message = f"`{sampler.target.loss}` has no gradient at the clean input, where this chain starts"
             mend = 'start beside it: write `kind = "gaussian"` and `sd = 0.001` in `[sampler.start]`'
             yield Diagnostic("inconsistent", message, place, help=mend)
+
+
+def _beside_interval_bounds(
+    whole: Written, samplers: Sequence[Any], objective: Any, smoothing: Any
+) -> Iterator[Diagnostic]:
+    """A loss of interval bounds holds for the whole ball around the input, of the network itself."""
+    if objective is None or not primitive("objectives", objective.kind).bounded:
+        return
+    asking = whole.walk_to(("objective", "kind")).at(), "this objective bounds it"
+    other = f'write `[objective]` with `kind = "cross_entropy"` instead of `{objective.kind}`'
+    for i, sampler in enumerate(samplers):
+        message = (
+            f"`{objective.kind}` bounds the loss over a whole ball, and reads no point of sampler `{sampler.name}`"
+        )
+        mend = f"drop the `[[sampler]]`, or {other}"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", i)).key(), "", asking, mend)
+    if smoothing is not None:
+        message = f"`{objective.kind}` bounds the network itself, and not one under Gaussian noise, which has no bound"
+        mend = f"drop `[smoothing]`, or {other}"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("smoothing",)).at(), "", asking, mend)
 
 
 def _starts_at_its_anchor(sampler: Any) -> bool:

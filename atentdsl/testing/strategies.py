@@ -100,6 +100,8 @@ def _recipes(draw: st.DrawFn) -> Table:
             whole["objective"] = _of_labels_alone(whole["objective"])
     if not draw(OFTEN) and not any(sampler.get("kernel", {}).get("kind") == "mala" for sampler in samplers):
         whole["smoothing"] = draw(table_of(Smoothing, draws=st.integers(1, 3)))
+    if samplers or "smoothing" in whole:
+        _without_bounds(whole)
     if not whole["compile"].get("place", True) and whole["compile"].get("precision") == "bfloat16":
         whole["compile"]["precision"] = "float32"
     clocked: Table = _without_moves(whole)
@@ -155,6 +157,12 @@ def _of_labels_alone(objective: Table) -> Table:
     """The objective, or cross entropy where it compares points with clean inputs and there are no others."""
     kind = objective.get("kind", "cross_entropy")
     return {"kind": "cross_entropy"} if registry.primitive("objectives", kind).clean else objective
+
+
+def _without_bounds(whole: Table) -> None:
+    """Interval bounds stand alone: beside samplers or a smoothing the objective that reads them is cross entropy."""
+    if registry.primitive("objectives", whole.get("objective", {}).get("kind", "cross_entropy")).bounded:
+        whole["objective"] = {"kind": "cross_entropy"}
 
 
 def _without_moves(value: Any, inside: bool = False) -> Any:
