@@ -18,7 +18,7 @@ from atentdsl.primitives import registry
 
 POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "proposal", "back"}
 ONE_EACH = {"gain"}  # a number for each example
-CLASSIFIED = {"logits", "y", "clean", "clean_again"}
+CLASSIFIED = {"logits", "y", "clean", "clean_again", "worst"}
 NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta", "kappa"}
 
 

@@ -46,7 +46,7 @@ def interval_bound(logits: Tensor, y: Tensor, worst: Tensor, kappa: float) -> Te
 
 def reduces(parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """With nothing of the bounds in it, cross entropy."""
-    return ("cross_entropy", {}) if parameters["kappa"] == 1 else None
+    return ("cross_entropy", {}) if parameters.get("kappa") == 1 else None
 
 
 PRIMITIVE = Primitive(Parameters, interval_bound, reduces=reduces, cites=("gowal2018ibp",))
