@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from atentdsl.evaluation.intervals import interval
 from atentdsl.runtime.accuracy import answers
 from atentdsl.runtime.data import Images
-from atentdsl.runtime.interval_bounds import require_bounds, worst_logits
+from atentdsl.runtime.errors import BoundsUnknown
+from atentdsl.runtime.interval_bounds import bounds, require_bounds, worst_logits
 
 __all__ = ["proofs"]
 
@@ -55,6 +56,7 @@ def proofs(
 
         def withstands(_: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
             with torch.no_grad():
+                _compare(exact, x.double())
                 lead = worst_logits(exact, x.double(), y, radius)
             return (lead.scatter(1, y[:, None], -torch.inf) < 0).all(dim=1)
 
@@ -66,6 +68,21 @@ def proofs(
     rows = [(radius, int(held.sum())) for radius, held in zip(radii, found.held, strict=True)]
     certified = [{"radius": radius, "certified": k, **_share(k, n)} for radius, k in rows]
     return {"images": n, "correct": clean, "clean": _share(clean, n), "certified": certified}
+
+
+def _compare(model: nn.Module, x: Tensor) -> None:
+    """Holds bounds of no radius against the network itself: its forward may do what cannot be seen when it is followed.
+
+    Raises:
+        BoundsUnknown: they are not its logits.
+    """
+    logits = model.eval()(x)
+    low, high = bounds(model, x, x)
+    room = 1e-6 * (1 + logits.abs().amax())
+    if not bool(((low - logits).abs() <= room).all() and ((high - logits).abs() <= room).all()):
+        raise BoundsUnknown(
+            f"the network ({type(model).__name__})", "it computes something else than what is seen of it"
+        )
 
 
 def _share(k: int, n: int) -> dict[str, float]:

@@ -160,7 +160,7 @@ def _reshape(box: Enclosure, *shape: Any) -> Enclosure:
 
 
 FUNCTIONS: Mapping[Any, Callable[..., Enclosure]] = {
-    **dict.fromkeys((operator.add, operator.iadd, torch.add), _sum),
+    **dict.fromkeys((operator.add, torch.add), _sum),
     **dict.fromkeys((operator.sub, torch.sub), _difference),
     **dict.fromkeys((operator.mul, torch.mul), _product),
     **dict.fromkeys((operator.truediv, torch.div), _quotient),

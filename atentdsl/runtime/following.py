@@ -55,7 +55,12 @@ class Followed:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every part of a network but torch's own layers and the normalisation."""
+    """Looks into every part of a network but torch's own layers and the normalisation.
+
+    What a forward computes of weights and buffers alone is recorded too, and not taken for a constant.
+    """
+
+    proxy_buffer_attributes = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the part is one operation."""
@@ -71,7 +76,7 @@ def follow(model: nn.Module) -> Followed:
     >>> follow(nn.Sequential(nn.Flatten(), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)))).last
     '1.1'
     """
-    whole = f"the network ({type(model).__name__})"
+    whole = _kind(model)
     try:
         with mode_kept(model):
             model.eval()
@@ -114,6 +119,8 @@ def _operation(model: nn.Module, node: fx.Node, boxes: set[fx.Node]) -> tuple[Ap
     inside = boxes.intersection(node.all_input_nodes)
     if node.op == "get_attr":
         place = _place(node)
+        if not place:
+            raise BoundsUnknown(_kind(model), "it computes with a tensor that is neither a weight nor a buffer of it")
         return lambda network: operator.attrgetter(place)(network), False
     if node.op == "call_module":
         return _layer(model, node, inside), True
@@ -138,7 +145,7 @@ def _operation(model: nn.Module, node: fx.Node, boxes: set[fx.Node]) -> tuple[Ap
         raise BoundsUnknown(says, "its first arguments alone may depend on the input")
     if target in CONSTANT_FACTOR and (len(own) > 1 or (target in DIVISIONS and node.args[0] not in own)):
         raise BoundsUnknown(says, "it multiplies or divides by what depends on the input")
-    if (node.kwargs.get("inplace") or target is operator.iadd) and len(own[0].users) > 1:
+    if node.kwargs.get("inplace") and len(own[0].users) > 1:
         raise BoundsUnknown(says, CHANGED)
     return lambda _, *given, **named: rule(*given, **named), True
 
@@ -151,7 +158,7 @@ def _layer(model: nn.Module, node: fx.Node, inside: set[fx.Node]) -> Apply:
     """What a layer does with a box."""
     place = _place(node)
     layer = model.get_submodule(place)
-    says = f"layer `{place}` ({type(layer).__name__})" if place else f"the network ({type(layer).__name__})"
+    says = f"layer `{place}` ({type(layer).__name__})" if place else _kind(layer)
     rule, wrong = MODULES.get(type(layer)), fault(layer)
     if rule is None:
         raise BoundsUnknown(says, "no rule is known for it")
@@ -168,9 +175,12 @@ def _place(node: fx.Node) -> str:
     return str(node.target).partition(".")[2]
 
 
+def _kind(model: nn.Module) -> str:
+    return f"the network ({type(model).__name__})"
+
+
 def _around(model: nn.Module, node: fx.Node) -> str:
     """The part of the network whose forward calls the node's function."""
     parts = list(node.meta.get("nn_module_stack", {}).values())
     place = str(parts[-1][0]).partition(".")[2] if parts else ""
-    kind = type(model.get_submodule(place)).__name__
-    return f"layer `{place}` ({kind})" if place else f"the network ({kind})"
+    return f"layer `{place}` ({type(model.get_submodule(place)).__name__})" if place else _kind(model)

@@ -39,10 +39,11 @@ def require_bounds(model: nn.Module) -> None:
     Raises:
         BoundsUnknown: they cannot; names the part of it, and what is supported.
 
-    >>> require_bounds(nn.Sequential(nn.Linear(2, 2), nn.GELU()))
+    >>> require_bounds(nn.Sequential(nn.Linear(2, 2), nn.GELU()))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     atentdsl.runtime.errors.BoundsUnknown: interval bounds cannot go through layer `1` (GELU): no rule is known for it
+    they go through linear layers, convolutions, ReLU, ...
     """
     _followed(model)
 

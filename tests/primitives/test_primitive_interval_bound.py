@@ -106,7 +106,11 @@ def test_ramp_without_a_warm_up_is_linear(start: float, end: float, length: int)
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("t - 1 - after", "t - after"), ("max(0, t - 1 - after)", "t - 1 - after"), (", length) / length", ", length)")],
+    [
+        ("min(max(0, t - 1 - after)", "min(max(0, t - after)"),
+        ("min(max(0, t - 1 - after)", "min(t - 1 - after"),
+        (", length) / length", ", length)"),
+    ],
 )
 def test_an_edit_of_the_ramp_is_noticed(old: str, new: str) -> None:
     assert not is_numpys(edited(ramp, old, new), 1.0, 0.5, 3, 4)
