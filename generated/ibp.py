@@ -1,7 +1,7 @@
 """ibp: one training step, as its recipe says.
 
 Compiled from ibp.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 1faffa79315406ef59949b554536a22b5def0ad5b38c7f3ec148280c1883692f
+sha256 of the recipe's values: d68264d8c540805910133169983b1cd66d6315ebea392a4f610eeb5d43346a06
 Cost: 9 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 9, as usually written 9.
 Passes, at a tolerance of 0.002:
@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from atentdsl.runtime import place, weight_gradient
 
-NAME = "ibp"  # ibp.toml:5
+NAME = "ibp"  # ibp.toml:9
 SEED = 0  # default
 DATA = "digits"  # sgd.toml:8
 BATCH = 64  # sgd.toml:9
@@ -35,20 +35,20 @@ REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
 MODEL = "small_cnn"  # sgd.toml:12
-EPOCHS = 60  # ibp.toml:14
+EPOCHS = 60  # ibp.toml:18
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
-SELECT = "robust"  # ibp.toml:17
+SELECT = "last"  # sgd.toml:22
 
-OBJECTIVE_KAPPA_START = 1.0  # ibp.toml:10
-OBJECTIVE_KAPPA_END = 0.5  # ibp.toml:10
-OBJECTIVE_KAPPA_AFTER = 5  # ibp.toml:10
-OBJECTIVE_KAPPA_LENGTH = 30  # ibp.toml:10
-OBJECTIVE_RADIUS_START = 0.0  # ibp.toml:11
-OBJECTIVE_RADIUS_END = 0.15  # ibp.toml:11
-OBJECTIVE_RADIUS_AFTER = 5  # ibp.toml:11
-OBJECTIVE_RADIUS_LENGTH = 30  # ibp.toml:11
+OBJECTIVE_KAPPA_START = 1.0  # ibp.toml:14
+OBJECTIVE_KAPPA_END = 0.5  # ibp.toml:14
+OBJECTIVE_KAPPA_AFTER = 5  # ibp.toml:14
+OBJECTIVE_KAPPA_LENGTH = 30  # ibp.toml:14
+OBJECTIVE_RADIUS_START = 0.0  # ibp.toml:15
+OBJECTIVE_RADIUS_END = 0.15  # ibp.toml:15
+OBJECTIVE_RADIUS_AFTER = 5  # ibp.toml:15
+OBJECTIVE_RADIUS_LENGTH = 30  # ibp.toml:15
 LR_START = 0.1  # sgd.toml:17
 LR_END = 0.0  # default
 LR_LENGTH = 60  # default
@@ -108,7 +108,7 @@ def train_step(model, optimizer, batches, rng, state):
     # the next batch                                 sgd.toml:7 [data]
     x, y = next(batches)
     n = len(x)
-    # the signal's gradient in the weights           ibp.toml:8 [objective]
+    # the signal's gradient in the weights           ibp.toml:12 [objective]
     signal += weight_gradient(
         model,
         x,
@@ -126,7 +126,7 @@ def train_step(model, optimizer, batches, rng, state):
         ),
     )
 
-    # update                                         ibp.toml:13 [optimizer]                        Eq. 7
+    # update                                         ibp.toml:17 [optimizer]                        Eq. 7
     optimizer.step()
     return signal
 

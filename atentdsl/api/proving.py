@@ -111,6 +111,7 @@ def certify_intervals(
     folder = Path(out) if out is not None else inside(run, f"intervals-{split}{some}") if run else None
     if folder is None:
         return summary
+    _take(folder)
     for name, text in (
         (SUMMARY, json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"),
         (f"{FIGURE}.md", certified.proven(summary)),
@@ -118,6 +119,23 @@ def certify_intervals(
     ):
         write_atomically(folder / name, text.encode())
     return {**summary, "folder": str(folder)}
+
+
+def _take(folder: Path) -> None:
+    """Makes the folder where it is not there.
+
+    Raises:
+        StorageFailed: it cannot be made, or holds certificates of the other kind, whose summary has the same name.
+    """
+    from atentdsl.evaluation.certificates import CERTIFICATES
+    from atentdsl.runtime.errors import StorageFailed
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(folder, error.strerror or str(error)) from error
+    if (folder / CERTIFICATES).exists():
+        raise StorageFailed(folder, "it holds certificates by randomised smoothing: name another folder by --out")
 
 
 def _radius(recipe: Recipe) -> float:

@@ -153,13 +153,11 @@ def _beside_interval_bounds(
     if objective is None or not primitive("objectives", objective.kind).bounded:
         return
     asking = whole.walk_to(("objective", "kind")).at(), "this objective bounds it"
-    other = f'write `[objective]` with `kind = "cross_entropy"` instead of `{objective.kind}`'
-    for i, sampler in enumerate(samplers):
-        message = (
-            f"`{objective.kind}` bounds the loss over a whole ball, and reads no point of sampler `{sampler.name}`"
-        )
-        mend = f"drop the `[[sampler]]`, or {other}"
-        yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", i)).key(), "", asking, mend)
+    other = 'write `kind = "cross_entropy"` in `[objective]`'
+    if samplers:
+        message = f"`{objective.kind}` bounds the loss over a whole ball, and reads no sampler's points"
+        mend = f"drop every `[[sampler]]`, or {other}"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", 0)).key(), "", asking, mend)
     if smoothing is not None:
         message = f"`{objective.kind}` bounds the network itself, and not one under Gaussian noise, which has no bound"
         mend = f"drop `[smoothing]`, or {other}"
