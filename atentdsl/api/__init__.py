@@ -42,6 +42,7 @@ from atentdsl.api.certifying import certify
 from atentdsl.api.comparing import compare
 from atentdsl.api.evaluating import awaits_evaluation, evaluate
 from atentdsl.api.exporting import export
+from atentdsl.api.proving import certify_intervals
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
 from atentdsl.api.reporting import Report, report
 from atentdsl.api.sweeping import Sweep, sweep
@@ -59,6 +60,7 @@ __all__ = [
     "bench_attack",
     "bench_epoch",
     "certify",
+    "certify_intervals",
     "compare",
     "compile",
     "draw",

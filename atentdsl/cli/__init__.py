@@ -100,6 +100,7 @@ def _explained(error: Exception) -> int:
         return 2
     known = {
         errors.ArchitectureUnfit: 2,
+        errors.BoundsUnknown: 2,
         errors.DataMissing: 3,
         errors.Diverged: 4,
         errors.DeviceUnavailable: 2,

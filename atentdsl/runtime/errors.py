@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchitectureUnfit",
+    "BoundsUnknown",
     "CannotExport",
     "CannotReport",
     "CannotResume",
@@ -274,6 +275,25 @@ class ArchitectureUnfit(ValueError):
 
     def __str__(self) -> str:
         return f"the network {self.name} does not suit the data: {self.reason}"
+
+
+class BoundsUnknown(ValueError):
+    """Interval bounds cannot go through a part of the network: the objective that asks for them cannot train it.
+
+    >>> print(BoundsUnknown("layer `3` (LayerNorm)", "no rule is known for it"))  # doctest: +ELLIPSIS
+    interval bounds cannot go through layer `3` (LayerNorm): no rule is known for it
+    they go through linear layers, convolutions, ReLU, LeakyReLU, Tanh, Sigmoid, max and average pooling, ...
+    """
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(part, reason)
+        self.part = part
+        self.reason = reason
+
+    def __str__(self) -> str:
+        known = "linear layers, convolutions, ReLU, LeakyReLU, Tanh, Sigmoid, max and average pooling, flattening, "
+        known += "batch norm with running statistics, dropout, sums, and products with constants"
+        return f"interval bounds cannot go through {self.part}: {self.reason}\nthey go through {known}"
 
 
 class SubjectRefused(ValueError):

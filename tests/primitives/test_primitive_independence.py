@@ -18,8 +18,8 @@ from atentdsl.primitives import registry
 
 POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "proposal", "back"}
 ONE_EACH = {"gain"}  # a number for each example
-CLASSIFIED = {"logits", "y", "clean", "clean_again"}
 NUMBERS_ALONE = {"optimizers", "schedules", "weight_averages"}  # families whose functions take no batch
+CLASSIFIED = {"logits", "y", "clean", "clean_again", "worst"}
 NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta", "kappa"}
 
 

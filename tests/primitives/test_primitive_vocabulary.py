@@ -81,6 +81,7 @@ def test_its_functions_arguments_can_be_bound(family: str, kind: str) -> None:
     # What is not the function's is read by lowering itself.
     lowered = {"when", "projected", "drift", "covers", "momentum", "epochs", "over", "lr", "restore", "per"}
     lowered |= {"on_divergence", "clean", "clip", "weight_averaging", "from_epoch"}
+    lowered |= {"radius"} if primitive.bounded else set()
     if primitive.function is not None:
         assert fields - arguments(primitive) <= lowered
     if primitive.coefficients is not None:
