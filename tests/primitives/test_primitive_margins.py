@@ -119,4 +119,4 @@ def test_the_hinge_of_one_class_alone_is_nothing_and_kappa_has_a_default() -> No
     assert found.tolist() == [0.0]
     assert g.isfinite().all()
     parameters = registry.primitive("objectives", "margin").parameters
-    assert parameters().parameters() == {"kappa": 1.0}
+    assert parameters().parameters() == {"kappa": 1.0, "clean": 0.0}
