@@ -8,7 +8,7 @@ from itertools import cycle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import atentdsl
@@ -157,6 +157,7 @@ lengths = st.floats(1e-3, 1e3)
 
 
 @given(lengths, lengths, st.integers(0, 10))
+@settings(max_examples=25)
 def test_the_length_afterwards_is_the_limit_or_what_it_was(length, limit, seed):
     """In float64 against numpy, over several weights, some of which have no gradient."""
     model = network(seed=seed)

@@ -25,6 +25,7 @@ from atentdsl.runtime.tree import pack, unpack
 NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 SMALL = ["data.batch=8"]
 CHAIN = [*SMALL, "sampler.attack.moves=3"]
+CLIPPED = "optimizer.clip={kind='linear', start=0.05, end=0.5}"
 RECIPES = {
     "plain": ("sgd", SMALL),
     "draws": ("atent_linf", CHAIN),
@@ -32,7 +33,7 @@ RECIPES = {
     "carries": ("free_at", [*SMALL, "data.repeat=3"]),
     "several batches": ("entropy_sgd", SMALL),
     "perturbed weights": ("awp_pgd_at", CHAIN),
-    "clipped": ("awp_pgd_at", [*CHAIN, "optimizer.clip={kind='linear', start=0.05, end=0.5}"]),
+    "clipped and averaged": ("awp_pgd_at", [*CHAIN, CLIPPED, "optimizer.weight_averaging={kind='ema', decay=0.9}"]),
 }
 
 
