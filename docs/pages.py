@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from atentdsl.cli.vocabulary import documentation, parameters, summary
+from atentdsl.cli.vocabulary import parameters
 from atentdsl.passes import PIPELINE, switch
 from atentdsl.primitives import registry
+from atentdsl.primitives.documented import documentation, summary
 from atentdsl.primitives.references import REFERENCES
 
 DOCS = Path(__file__).parent

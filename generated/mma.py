@@ -1,7 +1,7 @@
 """mma: one training step, as its recipe says.
 
 Compiled from mma.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: 23e4f6f2c8d8ebd8b0d17ffd2e3f6f897dda5da1cf3861c318e445140fe58ad9
+sha256 of the recipe's values: 7ee6aaad4e55a6579567ec52cf90f0eee9de01b448449c269592a0a277829989
 Cost: 38 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 38, as usually written 48.
 Passes, at a tolerance of 0.002:
@@ -55,7 +55,7 @@ MOVES = 10  # mma.toml:12
 MAX_RADIUS = 0.225  # mma.toml:14
 COEFFICIENT = 0.6666666667  # mma.toml:20
 CLEAN = 0.3333333333  # mma.toml:20
-LR_START = 0.03  # mma.toml:23
+LR_START = 0.05  # mma.toml:23
 LR_END = 0.0  # default
 LR_LENGTH = 30  # default
 MOMENTUM = 0.9  # sgd.toml:18

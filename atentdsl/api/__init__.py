@@ -1,8 +1,8 @@
-"""The library: load, compile, draw, train, evaluate, certify, sweep, compare, export and bench.
+"""The library: load, compile, draw, train, evaluate, certify, report, sweep, compare, export and bench.
 
-Each but `export` and `compare` takes a recipe as a path, the name of a shipped recipe, or, but for `sweep`, a dict;
-`train`, `draw`, `evaluate` and `certify` also take the caller's own network and data. The command line is a thin caller
-of these.
+Each but `report`, `export` and `compare` takes a recipe as a path, the name of a shipped recipe, or, but for `sweep`, a
+dict; `train`, `draw`, `evaluate` and `certify` also take the caller's own network and data. The command line is a thin
+caller of these.
 
 >>> import atentdsl
 >>> recipe = atentdsl.load("atent_linf", ["sampler.attack.moves=3"])
@@ -42,13 +42,16 @@ from atentdsl.api.certifying import certify
 from atentdsl.api.comparing import compare
 from atentdsl.api.evaluating import awaits_evaluation, evaluate
 from atentdsl.api.exporting import export
+from atentdsl.api.proving import certify_intervals
 from atentdsl.api.recipes import Drawn, Source, compile, draw, load
+from atentdsl.api.reporting import Report, report
 from atentdsl.api.sweeping import Sweep, sweep
 from atentdsl.api.training import interrupted, resume, train
 from atentdsl.api.work import Run
 
 __all__ = [
     "Drawn",
+    "Report",
     "Run",
     "Source",
     "Sweep",
@@ -57,6 +60,7 @@ __all__ = [
     "bench_attack",
     "bench_epoch",
     "certify",
+    "certify_intervals",
     "compare",
     "compile",
     "draw",
@@ -64,6 +68,7 @@ __all__ = [
     "export",
     "interrupted",
     "load",
+    "report",
     "resume",
     "sweep",
     "train",

@@ -1,4 +1,4 @@
-"""Certifying a run, or a network of the caller's own, by randomised smoothing."""
+"""Certifying a run, or a network of the caller's own, by randomised smoothing; `proving` does it by interval bounds."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def certify(
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
     if run is None and out is None:
         raise ValueError("a recipe has no directory of its own: pass a folder as `out`")
-    checked = load(_recipe(run) if run else place, overrides)
+    checked = load(recipe_of(run) if run else place, overrides)
     chosen = devices.choose(device)
-    network, images = _network_and_images(checked, run, model, data, split, data_root, user_code, trust)
+    network, images = network_and_images(checked, run, model, data, split, data_root, user_code, trust)
     seed = checked.header.seed if seed is None else seed
-    images = _first(images, len(images) if first is None else first).to(chosen)
+    images = first_of(images, len(images) if first is None else first).to(chosen)
     settings = {
         "sigma": sigma,
         "n0": n0,
@@ -122,7 +122,7 @@ def certify(
         "images": len(images),
         "data": checked.data.name if images.name is None else images.name,
         "data_sha256": images.digest(),
-        "weights_sha256": _weights(network),
+        "weights_sha256": weights_of(network),
         "device": chosen.type,
     }
     if data is not None:
@@ -193,13 +193,14 @@ def _certified(
     return {**summary, "folder": str(folder)}
 
 
-def _recipe(run: RunDirectory) -> Path:
+def recipe_of(run: RunDirectory) -> Path:
+    """The recipe in a run's directory."""
     from atentdsl.runtime.directory import RECIPE
 
     return run.path / RECIPE
 
 
-def _network_and_images(
+def network_and_images(
     recipe: Recipe,
     run: RunDirectory | None,
     model: nn.Module | None,
@@ -221,7 +222,7 @@ def _network_and_images(
     from atentdsl.runtime.errors import NotGiven
 
     manifest = run.manifest() if run else {}
-    begun = load(_recipe(run)).model.init if run else subjects.RANDOM
+    begun = load(recipe_of(run)).model.init if run else subjects.RANDOM
     elsewhere = model is None and recipe.model.init != begun  # what a run began with is not what it is certified with
     if model is None and run is None and not elsewhere:
         raise ValueError(
@@ -245,13 +246,14 @@ def _network_and_images(
     return network, images
 
 
-def _first(images: Images, number: int) -> Images:
+def first_of(images: Images, number: int) -> Images:
+    """As many of the images, from the first on."""
     import attrs
 
     return attrs.evolve(images, x=images.x[:number], y=images.y[:number])
 
 
-def _weights(network: nn.Module) -> str:
+def weights_of(network: nn.Module) -> str:
     """sha256 of the network's parameters and buffers, with their names."""
     import hashlib
 
@@ -265,16 +267,21 @@ def _weights(network: nn.Module) -> str:
 
 
 def _inside(run: RunDirectory, smoothing: Smoothing, split: str, seed: int, first: int | None) -> Path:
-    """The folder in the run's directory, named after the settings.
+    """The folder in the run's directory, named after the settings."""
+    some = "" if first is None else f"-first-{first}"
+    drawn = f"n0-{smoothing.n0}-n-{smoothing.n}-alpha-{smoothing.alpha:g}"
+    return inside(run, f"sigma-{smoothing.sigma:g}-{drawn}-{split}-seed-{seed}{some}")
+
+
+def inside(run: RunDirectory, name: str) -> Path:
+    """The folder of that name among the certificates in the run's directory.
 
     Raises:
         StorageFailed: a link leads out of the run's directory.
     """
     from atentdsl.runtime.errors import StorageFailed
 
-    some = "" if first is None else f"-first-{first}"
-    drawn = f"n0-{smoothing.n0}-n-{smoothing.n}-alpha-{smoothing.alpha:g}"
-    folder = run.path / FOLDER / f"sigma-{smoothing.sigma:g}-{drawn}-{split}-seed-{seed}{some}"
+    folder = run.path / FOLDER / name
     if not folder.resolve().is_relative_to(run.path.resolve()):
         raise StorageFailed(folder, "a link leads out of the run's directory; name another folder by --out")
     return folder

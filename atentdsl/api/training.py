@@ -74,6 +74,7 @@ def train(
         DataMissing: its data are not there, or damaged; says what to put where.
         DeviceUnavailable: the device is not there.
         WeightsRefused, UserCodeRefused: the weights or the code that the recipe names are not taken.
+        BoundsUnknown: the objective asks for interval bounds, which cannot go through the network.
         Diverged: the signal or a weight is not finite; names the last good checkpoint and the batch that did it.
         Interrupted: a signal asked for it; names the run to resume. A KeyboardInterrupt.
         StorageFailed: a file cannot be written.

@@ -12,6 +12,7 @@ import attrs
 
 from atentdsl.api import subjects
 from atentdsl.codegen import as_module
+from atentdsl.primitives.registry import primitive
 from atentdsl.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -85,7 +86,11 @@ class Work:
         fresh: bool = False,
         precision: str | None = None,
     ) -> Work:
-        """Images and network on the device, and the attacks compiled; `fresh` as for `subjects.network`."""
+        """Images and network on the device, and the attacks compiled; `fresh` as for `subjects.network`.
+
+        Raises:
+            BoundsUnknown: the objective asks for interval bounds, which cannot go through the network.
+        """
         from atentdsl.evaluation import attacks
         from atentdsl.runtime.accuracy import classes_of
 
@@ -96,6 +101,10 @@ class Work:
             network = subjects.network(
                 recipe, training, user_code=own.user_code, trust=own.trust, fresh=fresh, begun=own.begun
             )
+        if primitive("objectives", recipe.objective.kind).bounded:
+            from atentdsl.runtime.interval_bounds import require_bounds
+
+            require_bounds(network)
         network.to(device)
         held = held and held.to(device)
         made = attacks(recipe, classes_of(network, training))

@@ -12,6 +12,7 @@ passes. For each evaluation that wants
 
 and before it as many forwards at the batch as it makes for clean logits: without a gradient where they are constants
 of the loss, differentiated with it where they are not. Clean logits that are kept are one forward without a gradient.
+Interval bounds are two forwards more at the point, differentiated with it.
 Of a network that is smoothed with m draws each of these is made on m copies of the inputs, in one forward.
 """
 
@@ -33,7 +34,7 @@ __all__ = ["Pass", "limit_step", "passes"]
 
 TO_INPUT, TO_WEIGHTS = ("input", "both", "density"), ("weights", "both")
 
-Loss = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
+Loss = Callable[[Tensor, Tensor, list[Tensor], Tensor | None], Tensor]
 
 
 @attrs.frozen
@@ -41,12 +42,13 @@ class Pass:
     """One evaluation of the network, and the clean forwards it makes before.
 
     Attributes:
-        loss: logits, labels and clean logits to a loss per example; None keeps the logits as the clean ones.
+        loss: logits, labels, clean and worst logits to a loss per example; None keeps the logits as the clean ones.
         training: the network's mode.
         to_input, to_weights: which gradients are asked for.
         clean: how many clean forwards it makes; None where it reads the logits that are kept.
         constant: whether those are made without a gradient.
         copies: how many times the network sees each example.
+        bounded: whether it reads interval bounds, which take two forwards more.
     """
 
     loss: Loss | None
@@ -56,6 +58,7 @@ class Pass:
     clean: int | None = 0
     constant: bool = True
     copies: int = 1
+    bounded: bool = False
 
 
 def passes(plan: Plan) -> tuple[Pass, ...]:
@@ -68,7 +71,7 @@ def _of(operation: Operation) -> Iterator[Pass]:
     match operation:
         case Clean(mode=mode, smoothed=smoothed):
             yield Pass(None, mode != "eval", copies=_copies(smoothed))
-        case Evaluate(wants=wants, loss=loss, mode=mode, clean=clean, smoothed=smoothed):
+        case Evaluate(wants=wants, loss=loss, mode=mode, clean=clean, smoothed=smoothed, radius=radius):
             yield Pass(
                 _bound(loss),
                 mode != "eval",
@@ -77,6 +80,7 @@ def _of(operation: Operation) -> Iterator[Pass]:
                 clean=None if clean == "kept" else clean,
                 constant=loss.holds_clean,
                 copies=_copies(smoothed),
+                bounded=radius is not None,
             )
 
 
@@ -89,11 +93,13 @@ def _bound(call: Call) -> Loss:
     own = partial(call.function, **{name: _first(value) for name, value in call.arguments})
     reads_labels, names = "y" in call.asks, call.clean
 
-    def loss(logits: Tensor, y: Tensor, clean: list[Tensor]) -> Tensor:
+    def loss(logits: Tensor, y: Tensor, clean: list[Tensor], worst: Tensor | None) -> Tensor:
         # The last clean forward serves all arguments that are left.
         given: dict[str, Tensor] = {name: clean[min(i, len(clean) - 1)] for i, name in enumerate(names)}
         if reads_labels:
             given["y"] = y
+        if worst is not None:
+            given["worst"] = worst
         found: Tensor = own(logits=logits, **given)
         return found
 
@@ -126,7 +132,8 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
             with torch.set_grad_enabled(torch.is_grad_enabled() and not one.constant):
                 clean = [network(inputs[one.copies]) for _ in range(one.clean)]
         assert one.loss is not None, "what keeps the clean logits has no loss"
-        return one.loss(network(point), labels[one.copies], clean).sum()
+        worst = network(point) + network(point) if one.bounded else None
+        return one.loss(network(point), labels[one.copies], clean, worst).sum()
 
     def step() -> None:
         training = asking = None

@@ -17,8 +17,8 @@ from pathlib import Path
 import click
 
 COMMANDS = (
-    *("run", "check", "compile", "explain", "list", "eval", "certify", "export", "runs", "sweep", "compare"),
-    *("new", "bench", "doctor"),
+    *("run", "check", "compile", "explain", "list", "eval", "certify", "report", "export", "runs", "sweep"),
+    *("compare", "new", "bench", "doctor"),
 )
 
 
@@ -100,6 +100,7 @@ def _explained(error: Exception) -> int:
         return 2
     known = {
         errors.ArchitectureUnfit: 2,
+        errors.BoundsUnknown: 2,
         errors.DataMissing: 3,
         errors.Diverged: 4,
         errors.DeviceUnavailable: 2,
@@ -108,6 +109,7 @@ def _explained(error: Exception) -> int:
         errors.CheckpointBroken: 6,
         errors.CannotResume: 6,
         errors.CannotExport: 2,
+        errors.CannotReport: 2,
         errors.MemoryExhausted: 7,
         errors.NotFinite: 2,
         errors.NotGiven: 2,

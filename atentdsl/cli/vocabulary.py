@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
 from typing import Any
 
 import attrs
 
 from atentdsl.primitives import registry
+from atentdsl.primitives.documented import documentation, first_line, summary
 from atentdsl.primitives.primitive import Part
 from atentdsl.recipe import shipped
 from atentdsl.recipe.attack_names import KEYS, PRESETS, STEPPED, names
@@ -57,7 +56,7 @@ def family_text(family: str) -> str:
         names = shipped.names() if family == "recipes" else Installed(family).names()
         return "\n".join([f"{family}: {OTHERS[family]}", *(f"    {name}" for name in names), ""])
     lines = [f"{family}: {summary(family)}"]
-    lines += [f"    {kind:<16} {_first_line(family, kind)}" for kind in registry.kinds(family)]
+    lines += [f"    {kind:<16} {first_line(family, kind)}" for kind in registry.kinds(family)]
     return "\n".join([*lines, ""])
 
 
@@ -76,17 +75,6 @@ def kind_text(family: str, kind: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def summary(family: str) -> str:
-    """What a family's primitives answer, in one line."""
-    return (import_module(f"atentdsl.primitives.{family}").__doc__ or "").splitlines()[0]
-
-
-def documentation(family: str, kind: str) -> str:
-    """A kind's documentation, without its example."""
-    registry.primitive(family, kind)
-    return (sys.modules[f"atentdsl.primitives.{family}.{kind}"].__doc__ or "").split("\n>>>")[0].strip()
-
-
 def attacks_text() -> str:
     """The attacks of an evaluation, a line each: the settings that they take, and what the name of a table's says."""
     lines = [
@@ -97,10 +85,6 @@ def attacks_text() -> str:
         takes = PRESETS[name] if name in PRESETS else ", ".join(["norm", "radius", *KEYS[kind]])
         lines.append(f"    {name:<16} {takes}")
     return "\n".join([*lines, ""])
-
-
-def _first_line(family: str, kind: str) -> str:
-    return documentation(family, kind).splitlines()[0]
 
 
 def parameters(table: type[Part], around: str = "") -> list[Parameter]:

@@ -259,6 +259,8 @@ class Statements:
         mode = told if operation.mode == "train" else f", {mode}"
         if operation.chosen:
             clean += f", chosen={self._searched.weighing(operation.at)}"
+        if operation.radius is not None:
+            mode += f", radius={self.terms.number('OBJECTIVE_RADIUS', operation.radius, ('objective', 'radius'), None)}"
         return [f"{self._added()}weight_gradient({arguments}, weight={weight}{mode}{clean})"]
 
     def _clean(self, operation: Evaluate | Clean) -> str:

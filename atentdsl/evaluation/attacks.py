@@ -91,6 +91,20 @@ def watching(found: Sequence[Attack]) -> list[Attack]:
     return own[:1]
 
 
+def watch(recipe: Recipe) -> SamplerAttack | None:
+    """The attack that the recipe's training is watched by, made alone; None where it names none.
+
+    >>> import atentdsl
+    >>> watch(atentdsl.load("sgd", ["evaluate.attacks=['autoattack', 'pgd-5']"])).name
+    'pgd-5'
+    """
+    for name in map(attack_name, recipe.evaluate.attacks):
+        ball = threat_of(name, recipe.evaluate, recipe.samplers)
+        if name.watches and ball is not None:
+            return gradient_attack(recipe, name, ball)
+    return None
+
+
 def modules(found: Sequence[Attack]) -> dict[str, str]:
     """The texts of the compiled attacks, by the files of a run's directory that they are kept in."""
     return {f"attacks/{a.compiled.name}.py": a.compiled.text for a in found if isinstance(a, SamplerAttack)}

@@ -88,7 +88,7 @@ class SamplerAttack:
             As `perturbed`.
             UnsuitedAttack: its loss needs more classes than the network has.
         """
-        self._require_classes(model, x)
+        self.require_classes(model, x)
         standing = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
             if not len(standing):
@@ -103,7 +103,12 @@ class SamplerAttack:
         found[standing] = True
         return found
 
-    def _require_classes(self, model: nn.Module, x: Tensor) -> None:
+    def require_classes(self, model: nn.Module, x: Tensor) -> None:
+        """Asks for as many classes as its loss compares.
+
+        Raises:
+            UnsuitedAttack: the network has fewer.
+        """
         loss = self.says.get("loss", "")
         if loss not in {"dlr", "margin"} or not len(x):
             return

@@ -14,7 +14,7 @@ from atentdsl.primitives.primitive import Kinded
 # Arguments of primitives' functions that are bound to values of the step, never to parameters of the same name.
 TENSORS = frozenset(
     {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "shapes", "t", "parameters", "lr"}
-    | {"logits", "y", "clean", "clean_again", "proposal", "back", "gain"}
+    | {"logits", "y", "clean", "clean_again", "worst", "proposal", "back", "gain"}
 )
 Lengths = Mapping[str, int]
 """How long what is counted lasts, where a schedule does not say: `epochs`, and `moves` inside a sampler."""

@@ -6,6 +6,7 @@ from atentdsl.plan.operations import Clean, Evaluate
 from atentdsl.plan.program import Plan
 
 FORWARD = ACTIVATION_BACKWARD = WEIGHT_GRADIENTS = 1
+BOUNDS = 2  # passes
 UNITS = {
     "loss": FORWARD,
     "input": FORWARD + ACTIVATION_BACKWARD,
@@ -19,17 +20,18 @@ def units(plan: Plan) -> int:
     """Network passes of one step: an input evaluation 2, a weight evaluation 3, both at one point 3, losses alone 1.
 
     Autograd is asked for the input's gradient alone, so an input evaluation costs 2 whether or not weights are frozen.
-    Each clean forward costs 1 where its logits are constants, and 3 where an objective is differentiated in them. Where
-    the network is smoothed everything is multiplied by the number of copies.
+    Each clean forward costs 1 where its logits are constants, and 3 where an objective is differentiated in them.
+    Interval bounds are two passes, of centres and of radii, each of them as much as the evaluation that reads them.
+    Where the network is smoothed everything is multiplied by the number of copies.
     """
     evaluations = [operation for operation in plan.flat() if isinstance(operation, Evaluate)]
-    return sum(_copies(operation) * UNITS[operation.wants] for operation in evaluations) + _clean(plan)
+    return sum(_passes(operation) * UNITS[operation.wants] for operation in evaluations) + _clean(plan)
 
 
 def units_as_usually_written(plan: Plan) -> int:
     """The same with `loss.backward()` at every gradient, which computes weight gradients that nobody reads."""
     evaluations = [operation for operation in plan.flat() if isinstance(operation, Evaluate)]
-    return sum(_copies(o) * UNITS["loss" if o.wants == "loss" else "weights"] for o in evaluations) + _clean(plan)
+    return sum(_passes(o) * UNITS["loss" if o.wants == "loss" else "weights"] for o in evaluations) + _clean(plan)
 
 
 def _clean(plan: Plan) -> int:
@@ -38,6 +40,11 @@ def _clean(plan: Plan) -> int:
     made = [o for o in plan.flat() if isinstance(o, Evaluate) and isinstance(o.clean, int)]
     each = ((o, FORWARD if o.loss.holds_clean else UNITS[o.wants]) for o in made)
     return kept + sum(_copies(o) * int(o.clean) * cost for o, cost in each)
+
+
+def _passes(operation: Evaluate) -> int:
+    """How often the network is gone through at each example's point."""
+    return _copies(operation) + (BOUNDS if operation.radius is not None else 0)
 
 
 def _copies(operation: Evaluate | Clean) -> int:

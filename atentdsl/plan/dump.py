@@ -150,7 +150,8 @@ def _line(operation: Operation) -> str:
 def _seen(evaluation: Evaluate) -> str:
     """What else an evaluation sees beside the point itself."""
     chosen = ", times c of each example" if evaluation.chosen else ""
-    return _clean(evaluation) + _smoothed(evaluation) + chosen
+    worst = "" if evaluation.radius is None else f", worst logits within {_value(evaluation.radius)} by interval bounds"
+    return _clean(evaluation) + _smoothed(evaluation) + worst + chosen
 
 
 def _smoothed(operation: Evaluate | Clean) -> str:

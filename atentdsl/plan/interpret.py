@@ -45,6 +45,7 @@ from atentdsl.plan.smoothing import copies, mean_losses, mean_probabilities
 from atentdsl.plan.tensor_state import buffers_kept, global_state, set_global_state, where
 from atentdsl.plan.trace import Draws, Trace
 from atentdsl.plan.values import Call, Scheduled, Smoothed
+from atentdsl.plan.worst_case import worst_logits
 from atentdsl.primitives.kernel import accumulated, look_ahead
 from atentdsl.primitives.lazy import torch
 from atentdsl.primitives.tensors import between, bounds_in_box, unit_l1
@@ -321,6 +322,9 @@ class Interpreter:
             made = [self._smoothed(x, x, mode, smoothed) for _ in range(operation.clean)]
         clean = {name: made[min(i, len(made) - 1)] for i, name in enumerate(loss.clean)}
         logits = self._smoothed(z, point, mode, smoothed)
+        if operation.radius is not None:
+            self.model.eval()
+            clean["worst"] = worst_logits(self.model, z, self.y, self._number(operation.radius))
         if smoothed is None or smoothed.average == "probabilities":
             return self._apply(loss, logits=logits, y=self.y, **clean)
         apply = partial(self._apply, loss)

@@ -84,6 +84,7 @@ class _Lowering:
         objective: Any = recipe.objective
         self._objective = call("objectives", objective, self._lengths(None))
         self._clean = Fraction(str(objective.clean))
+        self._radius: Any = getattr(objective, "radius", None)
         self._papers = [citations(sampler) for sampler in self._samplers] or [citations(None)]
         self._aside = 0  # how many targets' gradients are being gathered
         weights = [i for i, sampler in enumerate(self._samplers) if sampler.space == "weights"]
@@ -352,7 +353,8 @@ class _Lowering:
         """The point is evaluated for the gradient in the weights."""
         says, paper = "the signal's gradient in the weights", self._papers[max(i, 0)].average
         origin = Origin(self._averaging(i), says, paper)
-        self._add(Evaluate("weights", loss, mode, at, c, chosen=self._chosen(i), origin=origin))
+        radius = number(self._radius, self._lengths(None)) if loss.bounded else None
+        self._add(Evaluate("weights", loss, mode, at, c, chosen=self._chosen(i), radius=radius, origin=origin))
 
     def _chosen(self, i: int) -> bool:
         """Whether the i-th sampler chooses the examples whose points are handed on."""

@@ -106,6 +106,8 @@ class Evaluate:
             `kept` where it reads those that are kept. Literally one for each time that the loss reads them.
         smoothed: how the network is smoothed, at x as at the point and with the same noise; None where it is not.
         chosen: whether each example's loss is multiplied by the c, 0 or 1, that the search at this point has settled.
+        radius: of the l-infinity ball around the point, cut by [0, 1], for which interval bounds of the network in
+            eval mode give the worst logits that its loss reads, after the logits themselves; None where it reads none.
     """
 
     wants: Wants
@@ -116,6 +118,7 @@ class Evaluate:
     clean: int | Literal["kept"] = attrs.field(default=attrs.Factory(lambda own: len(own.loss.clean), takes_self=True))
     smoothed: Smoothed | None = None
     chosen: bool = False
+    radius: float | Scheduled | None = None
     origin: Origin = _origin()
 
     @property

@@ -74,6 +74,11 @@ class Call:
         return self.primitive.clean
 
     @property
+    def bounded(self) -> bool:
+        """For a loss: whether it reads the worst logits that interval bounds give."""
+        return self.primitive.bounded
+
+    @property
     def holds_clean(self) -> bool:
         """Whether the clean logits are constants of the loss."""
         return self.family == "targets"

@@ -350,6 +350,10 @@ def _one(operation: Operation, frozen: bool, coefficients: bool, indices: bool) 
         weights = operation.asks_weights
         _rule(not (weights and frozen), "frozen weights have no gradient")
         _rule(weights == (coefficient is not None), "weight evaluations, and they alone, have a coefficient")
+        bounded = operation.radius is not None
+        _rule(bounded == operation.loss.bounded, "losses of interval bounds, and they alone, have a radius")
+        _rule(not bounded or operation.wants == "weights", "interval bounds are asked for the weights' gradient alone")
+        _rule(not (bounded and operation.smoothed), "interval bounds are of the network without smoothing noise")
         _rule(_brings_its_clean_logits(operation), "an evaluation has the clean logits that its loss asks for")
     _rule(not (frozen and isinstance(operation, _OF_WEIGHTS)), "frozen weights do not move")
     _coefficient(coefficient, coefficients)

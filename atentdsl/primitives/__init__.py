@@ -12,6 +12,8 @@ function's arguments by name, so the names are a vocabulary of their own:
     logits   the network's output at z, `(batch, classes)`; y the labels, `(batch,)`
     clean    its output at the batch's x at the same weights and in the same mode, of logits' shape; `clean_again` the
              same once more. Constant in a target, and differentiated in an objective
+    worst    logits as bad as interval bounds let them be in a ball around the point, of logits' shape, up to a number
+             for each example
 
 Every other argument is a field of `Parameters`. Functions are free of closures and use no global but `torch`, `math`,
 and functions of their own file or of `primitives/tensors.py`: they are taken into generated modules as source.

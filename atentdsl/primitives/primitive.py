@@ -67,6 +67,11 @@ class Primitive:
         """The function's arguments that are logits at the clean inputs: those whose names begin with `clean`."""
         return () if self.function is None else _clean(self.function)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether the function reads `worst`, logits that interval bounds give."""
+        return self.function is not None and "worst" in inspect.signature(self.function).parameters
+
 
 @cache
 def _clean(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 REFERENCES = {
+    "gowal2018ibp": "Gowal et al.: On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust "
+    "Models, 2018",
     "jagatap2021atent": "Jagatap, Joshi, Basak Chowdhury, Garg, Hegde: Adversarially Robust Learning via Entropic "
     "Regularization, 2021",
     "madry2018pgd": "Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant to Adversarial "

@@ -91,4 +91,5 @@ class Schedulable:
 
 PositiveOrSchedule = Annotated[float, Field(gt=0), Schedulable()]
 NonNegativeOrSchedule = Annotated[float, Field(ge=0), Schedulable()]
+UnitOrSchedule = Annotated[float, Field(ge=0, le=1), Schedulable()]
 ShareOrSchedule = Annotated[float, Field(ge=0, lt=1), Schedulable()]

@@ -27,6 +27,7 @@ def compositions(whole: Written, tables: Mapping[str, Any]) -> Iterator[Diagnost
     yield from _never_drawn(whole, samplers)
     yield from _beside_the_clean_inputs(whole, samplers, tables.get("objective"))
     yield from _clean_part(whole, samplers, tables.get("objective"))
+    yield from _beside_interval_bounds(whole, samplers, tables.get("objective"), tables.get("smoothing"))
     yield from _too_many(whole, samplers)
     if "optimizer" in tables:
         yield from _restored(whole, samplers, tables["optimizer"])
@@ -164,6 +165,24 @@ def _clean_part(whole: Written, samplers: Sequence[Any], objective: Any) -> Iter
         message = "`clean` changes nothing: no sampler of data moves the points, so the objective is this cross entropy"
         mend = "drop `clean`, or add a `[[sampler]]` of data"
         yield Diagnostic("inconsistent", message, whole.walk_to(("objective", "clean")).key(), help=mend)
+
+
+def _beside_interval_bounds(
+    whole: Written, samplers: Sequence[Any], objective: Any, smoothing: Any
+) -> Iterator[Diagnostic]:
+    """A loss of interval bounds holds for the whole ball around the input, of the network itself."""
+    if objective is None or not primitive("objectives", objective.kind).bounded:
+        return
+    asking = whole.walk_to(("objective", "kind")).at(), "this objective bounds it"
+    other = 'write `kind = "cross_entropy"` in `[objective]`'
+    if samplers:
+        message = f"`{objective.kind}` bounds the loss over a whole ball, and reads no sampler's points"
+        mend = f"drop every `[[sampler]]`, or {other}"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("sampler", 0)).key(), "", asking, mend)
+    if smoothing is not None:
+        message = f"`{objective.kind}` bounds the network itself, and not one under Gaussian noise, which has no bound"
+        mend = f"drop `[smoothing]`, or {other}"
+        yield Diagnostic("inconsistent", message, whole.walk_to(("smoothing",)).at(), "", asking, mend)
 
 
 def _starts_at_its_anchor(sampler: Any) -> bool:

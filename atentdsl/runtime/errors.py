@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchitectureUnfit",
+    "BoundsUnknown",
     "CannotExport",
+    "CannotReport",
     "CannotResume",
     "CertificationInterrupted",
     "CheckpointBroken",
@@ -242,6 +244,23 @@ class CannotExport(Exception):
         return f"{self.path} cannot be exported: {self.reason}"
 
 
+class CannotReport(Exception):
+    """A run's directory holds something that is not as a run writes it, and no page can be made of it. Status 2.
+
+    >>> from pathlib import Path
+    >>> print(CannotReport(Path("runs/mine/1"), "its metrics.jsonl cannot be read"))
+    no report of runs/mine/1 can be made: its metrics.jsonl cannot be read
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no report of {self.path} can be made: {self.reason}"
+
+
 class ArchitectureUnfit(ValueError):
     """An installed network cannot take images of the data set's shape.
 
@@ -256,6 +275,25 @@ class ArchitectureUnfit(ValueError):
 
     def __str__(self) -> str:
         return f"the network {self.name} does not suit the data: {self.reason}"
+
+
+class BoundsUnknown(ValueError):
+    """Interval bounds cannot go through a part of the network: the objective that asks for them cannot train it.
+
+    >>> print(BoundsUnknown("layer `3` (LayerNorm)", "no rule is known for it"))  # doctest: +ELLIPSIS
+    interval bounds cannot go through layer `3` (LayerNorm): no rule is known for it
+    they go through linear layers, convolutions, ReLU, LeakyReLU, Tanh, Sigmoid, max and average pooling, ...
+    """
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(part, reason)
+        self.part = part
+        self.reason = reason
+
+    def __str__(self) -> str:
+        known = "linear layers, convolutions, ReLU, LeakyReLU, Tanh, Sigmoid, max and average pooling, flattening, "
+        known += "batch norm with running statistics, dropout, sums, and products with constants"
+        return f"interval bounds cannot go through {self.part}: {self.reason}\nthey go through {known}"
 
 
 class SubjectRefused(ValueError):

@@ -9,6 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from atentdsl.runtime.interval_bounds import worst_logits
 from atentdsl.runtime.points import Density
 from atentdsl.runtime.smoothing import Average, copies, mean_losses, mean_probabilities, tiled
 from atentdsl.runtime.streams import Streams
@@ -69,6 +70,7 @@ def weight_gradient(
     noise: Noise = (),
     average: Average = "losses",
     chosen: Tensor | None = None,
+    radius: float | None = None,
 ) -> Tensor:
     """Adds the gradient of weight * (sum of losses) to the weights' gradients, z held constant.
 
@@ -83,11 +85,18 @@ def weight_gradient(
         reads: how many clean logits the loss takes.
         forwards: how many forwards they come from; the last serves all that are left.
         chosen: what each example's loss is multiplied by, `(batch,)`; nothing where not given.
+        radius: of the l-infinity ball around z, for a loss that takes logits and y, and after them the worst logits
+            that interval bounds of the network in eval mode give for it; they are differentiated as well.
+
+    Raises:
+        BoundsUnknown: interval bounds are asked for, and cannot go through the network.
 
     Returns:
         weight * (sum of losses), detached, still on the device.
     """
     inputs = () if clean is None else (clean,) * forwards
+    if radius is not None:
+        loss = _bounded(model, z.detach(), loss, radius)
     losses = _losses(model, z, z.detach(), y, loss, rng, mode, noise, average, inputs, reads)
     total = (losses if chosen is None else chosen * losses).sum()
     asking = [p for p in model.parameters() if p.requires_grad]
@@ -168,6 +177,11 @@ def _gather(asking: Sequence[nn.Parameter], own: Sequence[Tensor | None], weight
         torch._foreach_mul_([g for _, g in first], weight)
     for p, g in first:
         p.grad = g
+
+
+def _bounded(model: nn.Module, z: Tensor, loss: Loss, radius: float) -> Loss:
+    """The loss of logits and y, where the worst logits are made for it when it is asked: after the logits."""
+    return lambda logits, y: loss(logits, y, worst_logits(model, z, y, radius))
 
 
 def _losses(

@@ -112,7 +112,7 @@ def _scheduled(draw: st.DrawFn, metadata: list[Any]) -> Any:
     if draw(st.integers(0, 7)):
         return draw(number_of(metadata))
     table = draw(_primitive(Schedulable().slot))
-    if _bound(metadata, Lt, "lt", 0.0):
+    if _bound(metadata, Lt, "lt", 0.0) or _bound(metadata, Le, "le", 0.0):
         below = {key: table[key] / 4 for key in ("start", "peak", "end") if key in table}
         table |= below | ({"value": _quarter(table["value"])} if "value" in table else {})
     return table

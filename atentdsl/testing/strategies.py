@@ -106,6 +106,8 @@ def _recipes(draw: st.DrawFn) -> Table:
     average = whole["optimizer"].get("weight_averaging", {})
     if average.get("from_epoch", 1) > whole["optimizer"]["epochs"]:
         average["from_epoch"] = whole["optimizer"]["epochs"]
+    if samplers or "smoothing" in whole:
+        _without_bounds(whole)
     if not whole["compile"].get("place", True) and whole["compile"].get("precision") == "bfloat16":
         whole["compile"]["precision"] = "float32"
     clocked: Table = _without_moves(whole)
@@ -163,6 +165,12 @@ def _of_labels_alone(objective: Table) -> Table:
     if registry.primitive("objectives", kind).clean or kind == "cross_entropy":
         return {"kind": "cross_entropy"}
     return objective
+
+
+def _without_bounds(whole: Table) -> None:
+    """Interval bounds stand alone: beside samplers or a smoothing the objective that reads them is cross entropy."""
+    if registry.primitive("objectives", whole.get("objective", {}).get("kind", "cross_entropy")).bounded:
+        whole["objective"] = {"kind": "cross_entropy"}
 
 
 def _without_moves(value: Any, inside: bool = False) -> Any:

@@ -103,6 +103,7 @@ def test_a_module_imports_torch_and_the_runtime_and_importing_it_runs_nothing(re
     if not recipe.get("compile", {}).get("place", True):
         settings_ |= {"PRECISION"}
     entry = {"SELECT", "train_step", "make_optimizer", "learning_rate", "settings", "draw", "placed"}
+    entry |= {"PATIENCE", "weight_average"}
     assert set(names) - used <= settings_ | entry, "nothing stands there that nobody reads"
 
 

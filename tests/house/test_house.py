@@ -159,8 +159,8 @@ def test_quick_commands_answer_in_half_a_second_and_load_no_torch(command):
 @pytest.mark.parametrize(
     "command",
     [
-        *("run", "check", "compile", "explain", "list", "eval", "certify", "export", "sweep", "compare"),
-        *("new", "bench", "doctor"),
+        *("run", "check", "compile", "explain", "list", "eval", "certify", "report", "export", "sweep"),
+        *("compare", "new", "bench", "doctor"),
     ],
 )
 def test_every_help_answers_without_torch(command):

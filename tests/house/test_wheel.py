@@ -70,5 +70,6 @@ def test_it_carries_recipes_templates_types_and_licence(wheel):
         assert f"atentdsl/shipped_recipes/{recipe.relative_to(ROOT / 'recipes')}" in names
     assert "atentdsl/py.typed" in names
     assert "atentdsl/codegen/templates/train.py.j2" in names
+    assert {f"atentdsl/reporting/templates/{name}" for name in ("report.html.j2", "report.css")} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "docs/")) for name in names)

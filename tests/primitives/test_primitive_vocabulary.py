@@ -23,6 +23,7 @@ from atentdsl.primitives import registry
 from atentdsl.primitives.average import Average
 from atentdsl.primitives.density import Target
 from atentdsl.primitives.kernel import Momentum
+from atentdsl.primitives.objective import Objective
 from atentdsl.primitives.primitive import Primitive
 from atentdsl.primitives.references import REFERENCES
 from atentdsl.primitives.slots import OneOf
@@ -80,6 +81,7 @@ def test_its_functions_arguments_can_be_bound(family: str, kind: str) -> None:
     # What is not the function's is read by lowering itself.
     lowered = {"when", "projected", "drift", "covers", "momentum", "epochs", "over", "lr", "restore", "per"}
     lowered |= {"on_divergence", "clean", "clip", "weight_averaging", "from_epoch"}
+    lowered |= {"radius"} if primitive.bounded else set()
     if primitive.function is not None:
         assert fields - arguments(primitive) <= lowered
     if primitive.coefficients is not None:
@@ -92,6 +94,10 @@ def test_its_functions_arguments_can_be_bound(family: str, kind: str) -> None:
         assert set(inspect.signature(primitive.inside).parameters) == arguments(primitive)
     if primitive.acceptance is not None:
         assert set(inspect.signature(primitive.acceptance).parameters) <= TENSORS - {"xi", "u"} | fields
+
+
+def test_every_objective_takes_a_share_of_clean_cross_entropy():
+    assert all(issubclass(found.parameters, Objective) for found in registry.family("objectives").values())
 
 
 @every_word

@@ -31,8 +31,10 @@ def test_what_is_said_without_the_files_is_what_is_in_them():
     arrays, said = datasets.load("digits"), datasets.description("digits")
     assert (said.shape, said.classes, said.training) == (tuple(arrays.train_x.shape[1:]), arrays.classes, 1438)
     assert len(arrays.training()) == said.training
-    assert datasets.description("mnist") == datasets.Description((1, 28, 28), 10, 60_000)
-    assert datasets.description("cifar10") == datasets.Description((3, 32, 32), 10, 50_000)
+    assert datasets.description("mnist") == datasets.Description((1, 28, 28), 10, 60_000, tuple("0123456789"))
+    photographs = datasets.description("cifar10")
+    assert photographs == datasets.Description((3, 32, 32), 10, 50_000, photographs.labels)
+    assert photographs.labels[::9] == ("airplane", "truck")
     for name in datasets.names():
         assert datasets.description(name).training > 0
 

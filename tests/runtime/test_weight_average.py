@@ -366,3 +366,18 @@ def test_a_compiled_module_makes_what_its_recipe_says(table, share, says):
     assert "Beside the steps, weight averaging" in text
     assert "weight_average" not in generate(atentdsl.load("sgd")).text
     assert "averaging" not in generate(recipe, "draw").text
+
+
+def test_an_estimate_under_dropout_is_the_same_whatever_was_drawn_before():
+    """As in a run that is resumed between its epoch's last step and the measurement."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    made = Running(program(partial(swa, from_epoch=1)), model, images(44), seed=SEED)
+    for _ in range(PER_EPOCH):
+        made.advance()
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        with made.measured(lambda: None):
+            found.append(model[3].running_mean.clone())
+    assert torch.equal(*found)

@@ -1,7 +1,8 @@
 """The data sets that a recipe can name: one file each, whose name is the data set's.
 
 A data set's file offers `load(root: Path | None) -> Arrays`; `root` is the folder its files are looked for in. What can
-be said without its files stands in constants: `SHAPE` of an image, `CLASSES`, and `TRAINING`, the training images.
+be said without its files stands in constants: `SHAPE` of an image, `CLASSES`, `TRAINING`, the training images, and
+`LABELS`, what the classes are called, where they are more than numbers.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ class Description:
         shape: of one image, `(channels, height, width)`.
         classes: how many there are.
         training: how many training images, those included that are held out of them.
+        labels: what its classes are called, by their numbers; the numbers themselves where they have no names.
     """
 
     shape: tuple[int, ...]
     classes: int
     training: int
+    labels: tuple[str, ...]
 
 
 def names() -> tuple[str, ...]:
@@ -71,4 +74,5 @@ def description(name: str) -> Description:
     if name not in names():
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
     found = importlib.import_module(f"{__name__}.{name}")
-    return Description(found.SHAPE, found.CLASSES, found.TRAINING)
+    labels = getattr(found, "LABELS", tuple(map(str, range(found.CLASSES))))
+    return Description(found.SHAPE, found.CLASSES, found.TRAINING, labels)

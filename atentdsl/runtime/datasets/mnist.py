@@ -30,7 +30,7 @@ CLASSES = 10
 SHAPE = (1, 28, 28)
 TRAINING = 60_000
 FOLDER = "MNIST/raw"
-IMAGES, LABELS = 0x803, 0x801  # an IDX file's first number: of bytes, in three dimensions and in one
+IMAGE_FILE, LABEL_FILE = 0x803, 0x801  # an IDX file's first number: of bytes, in three dimensions and in one
 # Each split's images and labels, training first.
 SPLITS = (
     (f"{FOLDER}/train-images-idx3-ubyte", f"{FOLDER}/train-labels-idx1-ubyte"),
@@ -112,7 +112,7 @@ def _content(root: Path, name: str) -> bytearray:
         raise _damaged(root / name, f"cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name]:
-        damage = _damage(content, IMAGES if "images" in name else LABELS)
+        damage = _damage(content, IMAGE_FILE if "images" in name else LABEL_FILE)
         seen = f"{damage}; it has" if damage else "has"
         raise _damaged(root / name, f"{seen} sha256 {found}, expected {SHA256[name]}")
     return content
@@ -129,9 +129,9 @@ def _damage(content: bytearray, magic: int) -> str | None:
         return "holds nothing"
     if len(content) != header + math.prod(sizes):
         return f"holds {len(content)} bytes, and its header announces {header + math.prod(sizes)}"
-    if magic == IMAGES and sizes[1:] != SHAPE[1:]:
+    if magic == IMAGE_FILE and sizes[1:] != SHAPE[1:]:
         return f"has images of {' x '.join(map(str, sizes[1:]))}, not 28 x 28"
-    if magic == LABELS and max(content[header:]) >= CLASSES:
+    if magic == LABEL_FILE and max(content[header:]) >= CLASSES:
         return f"has the label {max(content[header:])}, and MNIST's are 0 to {CLASSES - 1}"
     return None
 
