@@ -23,19 +23,20 @@ class OnlyTheRuntime:
 def train(file):
     import torch
 
-    from atentdsl.runtime import Streams
+    from atentdsl.runtime import Batch, Streams
 
     module = SimpleNamespace(**runpy.run_path(file))
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 20), torch.nn.Tanh(), torch.nn.Linear(20, 10))
     placed = module.placed(network)
     x, y = torch.rand(16, 1, 8, 8), torch.randint(10, (16,))
+    batch = Batch((x, y), torch.arange(16), of=16)
     signals, state = [], {}
     for step in (1, 2, 3):
         for group in placed.optimizer.param_groups:
             group.update(module.settings(1, step))
         rng = Streams(0, step, x.device)
-        signals.append(float(placed.step(itertools.repeat((x, y)), rng, state)))
+        signals.append(float(placed.step(itertools.repeat(batch), rng, state)))
     return signals
 
 

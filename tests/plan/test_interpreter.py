@@ -183,8 +183,8 @@ MUTANTS = {
     "gradients pile up": ("optimizer.zero_grad()", "pass", ALGORITHMS),
     "no update": ("self.optimizer.step()", "pass", ALGORITHMS),
     "points that differ from those evaluated": (
-        "total = self._losses(z, point, operation).sum()",
-        "total = self._losses(z + self.points[X] - z.detach(), point, operation).sum()",
+        "chosen * self._losses(z, point, operation)",
+        "chosen * self._losses(z + self.points[X] - z.detach(), point, operation)",
         ALGORITHMS,
     ),
 }
