@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 import attrs
@@ -70,7 +71,7 @@ class Schedulable:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A number within its bounds, or a table of the schedules' family."""
-        table: TypeAdapter[Any] = TypeAdapter(Annotated[Kinded, self.slot])
+        table = _tables(self.slot)
 
         def choose(value: Any, number: Any) -> Any:
             if not isinstance(value, dict | Kinded):
@@ -87,6 +88,12 @@ class Schedulable:
             lambda value: value.model_dump() if isinstance(value, Kinded) else value
         )
         return core_schema.no_info_wrap_validator_function(choose, handler(source), serialization=plain)
+
+
+@cache
+def _tables(slot: OneOf) -> TypeAdapter[Any]:
+    """What validates a table of the slot: the same for every number that may be a schedule."""
+    return TypeAdapter(Annotated[Kinded, slot])
 
 
 PositiveOrSchedule = Annotated[float, Field(gt=0), Schedulable()]

@@ -86,6 +86,9 @@ TO_CLEAN = Evaluate("input", KL, "eval", "data")
 READS = of(TO_CLEAN, clean="kept")
 OUTER = Evaluate("weights", TRADES, "train", "data", Fraction(1))
 
+# A loss that reads the worst logits, and its radius.
+BOUNDED = of(WEIGHTS, loss=Call("objectives", "interval_bound", (("kappa", 0.5),)), radius=0.1)
+
 # A chain of data that accepts or rejects its moves.
 MALA = Call("kernels", "mala", (("step_size", 0.1), ("noise", 0.2)))
 ENERGY = Energy(1.0, False, Call("couplings", "l2", (("gamma", 0.5),)))
@@ -439,6 +442,18 @@ BROKEN = {
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, TAKE, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, AT_ITS_ANCHOR, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
         train(TAKE, ANCHOR, AT_ITS_ANCHOR, *TARGET, MOVE_W, MOVE_W, LOAD, WEIGHTS, RESTORE, UPDATE),
+    ],
+    "losses of interval bounds, and they alone, have a radius": [
+        train(TAKE, of(WEIGHTS, radius=0.1), UPDATE),
+        train(TAKE, of(BOUNDED, radius=None), UPDATE),
+    ],
+    "interval bounds are asked for the weights' gradient alone": [
+        train(TAKE, of(BOUNDED, wants="both"), UPDATE),
+        train(TAKE, of(BOUNDED, wants="input", coefficient=None), WEIGHTS, UPDATE),
+        train(TAKE, of(BOUNDED, wants="loss", coefficient=None), WEIGHTS, UPDATE),
+    ],
+    "interval bounds are of the network without smoothing noise": [
+        train(TAKE, Noise(0.1, 2), of(BOUNDED, smoothed=Smoothed(2, "losses")), UPDATE),
     ],
     "a density belongs to one example, and the network is in eval mode": [
         train(TAKE, START, of(HERE, mode="frozen"), *TESTED, HANDED, UPDATE),
