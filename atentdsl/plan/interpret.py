@@ -324,7 +324,8 @@ class Interpreter:
         logits = self._smoothed(z, point, mode, smoothed)
         if operation.radius is not None:
             self.model.eval()
-            clean["worst"] = worst_logits(self.model, z, self.y, self._number(operation.radius))
+            bounded = getattr(self.model, "as_it_is", self.model)  # not in another number format
+            clean["worst"] = worst_logits(bounded, z, self.y, self._number(operation.radius))
         if smoothed is None or smoothed.average == "probabilities":
             return self._apply(loss, logits=logits, y=self.y, **clean)
         apply = partial(self._apply, loss)

@@ -41,6 +41,11 @@ class Prepared(nn.Module):
             logits: Tensor = self.network(x)
         return logits.to(x.dtype)
 
+    @property
+    def as_it_is(self) -> nn.Module:
+        """The network in its own number format: what is bounded is not to be rounded."""
+        return self.network
+
     def settle(self, x: Tensor) -> None:
         """Gives channels-last up where the network fails in it, and not in the usual order; looks once.
 

@@ -21,8 +21,10 @@ from atentdsl.plan.operations import Evaluate, Place
 from atentdsl.plan.values import Call, Smoothed
 from atentdsl.primitives.objectives import interval_bound
 from atentdsl.recipe.tables import Compile
-from atentdsl.runtime import interval_bounds
+from atentdsl.runtime import interval_bounds, models
 from atentdsl.runtime import network as passes_of_the_network
+from atentdsl.runtime.policy import Policy
+from atentdsl.runtime.precision import prepared
 from atentdsl.runtime.streams import Streams
 from atentdsl.source import RecipeError
 from atentdsl.testing import batch, differences, edited, interpreted, network, run_module
@@ -233,6 +235,17 @@ def test_the_interpreters_bounds_are_those_of_compiled_steps():
 @pytest.mark.parametrize("name", OWN)
 def test_an_edit_of_the_interpreters_bounds_is_noticed(name):
     assert apart(edited(worst_case, *OWN[name]))
+
+
+def test_a_step_that_is_placed_in_bfloat16_means_the_same_to_rounding():
+    """As `atentdsl bench` times both: the loss at the image is rounded, the bounds are not."""
+    x, y = batch(count=4, shape=(1, 8, 8), classes=10)
+    signals = []
+    for execute in (interpreted_step, compiled_step):
+        model = prepared(models.build("small_cnn", (1, 8, 8), 10, [0.3], [0.4]), Policy("bfloat16", channels_last=True))
+        streams = Streams(0, 1, torch.device("cpu"))
+        signals.append(float(execute(recipe(kappa=0.0), model, iter([(x.float(), y)]), streams)))
+    assert signals[0] == pytest.approx(signals[1], rel=1e-5)
 
 
 SAMPLER = {"moves": 1, "kernel": {"step_size": 0.1}}

@@ -160,7 +160,8 @@ ONE = {
     "a lone number's schedule without its kind": (
         [('kind = "cosine", ', "")],
         ("unknown-key", 32, 8, 5, "unknown key `start` in schedule `constant`", "not a parameter of `constant`"),
-        '`start` asks for `kind = "cosine"` or `kind = "cyclic"` or `kind = "linear"` or `kind = "ramp"`. ',
+        '`start` asks for `kind = "cosine"` or `kind = "cyclic"` or `kind = "linear"` or `kind = "ramp"`.  '
+        "accepted: over, value",
     ),
     "a key missing": (
         [("batch = 64\n", "")],
