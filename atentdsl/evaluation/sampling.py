@@ -177,10 +177,13 @@ def recipe_attack(text: str, recipe: Recipe, within: Threat | None) -> SamplerAt
         within: the ball that points have to be in, to count; the sampler's own where it has one is checked instead.
 
     Raises:
-        UnsuitedAttack: it has no sampler of data, one of weights, or no ball.
+        UnsuitedAttack: it has no sampler of data, one of weights, a margin search, or no ball.
     """
     if not recipe.samplers or any(sampler.space != "data" for sampler in recipe.samplers):  # type: ignore[attr-defined]
         raise UnsuitedAttack(text, "an attack perturbs images alone: take a recipe whose samplers are of data")
+    if any(sampler.kind == "margin_search" for sampler in recipe.samplers):
+        why = "a margin search ends where each image's class ends, however far, and not in a ball"
+        raise UnsuitedAttack(text, f"{why}: take `pgd-20`, or for nearest points `deepfool`")
     if within is None:
         raise UnsuitedAttack(text, "its sampler has no ball, nor has the evaluation: set `evaluate.radius`")
     samplers = [dict(sampler) for sampler in recipe.values()["sampler"]]

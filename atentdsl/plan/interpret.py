@@ -250,7 +250,7 @@ class Interpreter:
         if gradients:
             length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
             for g in gradients:
-                g.mul_((limit / length).clamp(max=1.0))
+                g.mul_(limit / length if length > limit else 1.0)
 
     def _propose(self, propose: Propose) -> None:
         name, z = propose.sampler, self.points[propose.sampler]

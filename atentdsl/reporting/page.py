@@ -264,13 +264,18 @@ def _measured_on(found: Mapping[str, Any]) -> str:
 
 def _certified(folder: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     """A certification as its table needs it."""
-    drawn = listed({key: summary[key] for key in ("sigma", "n0", "n", "alpha", "seed")})
     images = f"{number(summary['images'])} {summary['split']} images of {summary['data']}"
     rows = [
         [f"{float(one['radius']):g}", percent(one["accuracy"]), f"{percent(one['low'])} to {percent(one['high'])}"]
         for one in summary["certified"]
     ]
-    return {"folder": folder, "of": f"{images}, {number(summary['abstained'])} abstained from; {drawn}", "rows": rows}
+    if "sigma" in summary:
+        drawn = listed({key: summary[key] for key in ("sigma", "n0", "n", "alpha", "seed")})
+        method, norm = "randomised smoothing", "l2"
+        images += f", {number(summary['abstained'])} abstained from; {drawn}"
+    else:
+        method, norm = summary["method"], summary["norm"]
+    return {"folder": folder, "method": method, "norm": norm, "of": images, "rows": rows}
 
 
 def _check(one: Mapping[str, Any]) -> tuple[str, str, str]:

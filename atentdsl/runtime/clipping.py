@@ -11,7 +11,7 @@ __all__ = ["clip_gradient"]
 def clip_gradient(model: nn.Module, limit: float) -> None:
     """Multiplies the gradients of all weights, as one vector, so that its l2 norm is at most the limit.
 
-        g <- g * min(1, limit / ||g||)
+        g <- g * limit / ||g|| where ||g|| > limit, g as it is elsewhere, and so 0 where it is 0
 
     Nothing waits for the device. A gradient that is not finite leaves none that is, for the checks of the loop to find.
     `torch.nn.utils.clip_grad_norm_` divides by the norm plus 1e-6 instead.
@@ -29,4 +29,4 @@ def clip_gradient(model: nn.Module, limit: float) -> None:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if gradients:
         norm = torch.nn.utils.get_total_norm(gradients)
-        torch._foreach_mul_(gradients, (limit / norm).clamp(max=1.0))
+        torch._foreach_mul_(gradients, torch.where(norm > limit, limit / norm, 1.0))

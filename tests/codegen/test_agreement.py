@@ -149,8 +149,8 @@ def test_the_points_drawn_are_those_at_which_training_takes_the_weights_gradient
         pairs = zip(getattr(trained, name)[0], getattr(drawn, name)[0], strict=True)
         assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs if name != "coefficients")
     for mine, theirs in zip(trained.coefficients[0], drawn.coefficients[0], strict=True):  # of a search one an example
-        expected = (1 - share) * torch.as_tensor(theirs)
-        torch.testing.assert_close(torch.as_tensor(mine), expected, rtol=1e-12, atol=0, check_dtype=False)
+        own, rest = (torch.as_tensor(value, dtype=torch.float64) for value in (mine, theirs))
+        torch.testing.assert_close(own, (1 - share) * rest, rtol=1e-12, atol=0)
     assert all(torch.equal(before, drawn.weights[name]) for name, before in model.state_dict().items())
 
 

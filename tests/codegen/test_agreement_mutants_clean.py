@@ -217,7 +217,7 @@ def test_a_compiler_that_writes_other_statements_is_caught(name, old, new, monke
         ),
         (
             "in train mode",
-            'call("objectives", recipe.objective, self._lengths(None))',
+            'call("objectives", objective, self._lengths(None))',
             'Call("objectives", "cross_entropy")',
         ),
         (

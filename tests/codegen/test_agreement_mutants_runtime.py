@@ -50,7 +50,7 @@ def test_what_is_run_without_an_edit_is_not_caught(shipped):
             "z.detach(), y, loss, rng, mode, noise, average, inputs",
             'z.detach(), y, loss, rng, "eval", noise, average, inputs',
         ),
-        ("full", "inputs, reads).sum()", "inputs, reads).mean()"),
+        ("full", "else chosen * losses).sum()", "else chosen * losses).mean()"),
         ("full", "with rng.same_masks(z):", "if True:"),
         ("full", "with rng.same_masks(z):", "with rng.same_masks(point):"),
         ("full", "            p.requires_grad_(True)", "            p.requires_grad_(False)"),

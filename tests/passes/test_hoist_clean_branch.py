@@ -32,7 +32,8 @@ def draws(operation):
 def with_a_target_of_clean_logits(recipe):
     """The recipe, whose samplers of data all climb the divergence; the first one starts beside the clean inputs."""
     whole = copy.deepcopy(recipe)
-    of_data = [sampler for sampler in whole.get("sampler", []) if sampler.get("space", "data") == "data"]
+    chains = [sampler for sampler in whole.get("sampler", []) if sampler.get("kind") != "margin_search"]
+    of_data = [sampler for sampler in chains if sampler.get("space", "data") == "data"]
     for sampler in of_data:
         sampler.setdefault("target", {})["loss"] = "kl_to_clean"
     if of_data:

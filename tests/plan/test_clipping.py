@@ -110,8 +110,8 @@ def wrong(found):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("(limit / length).clamp(max=1.0)", "limit / length"),
-        ("(limit / length).clamp(max=1.0)", "limit"),
+        ("limit / length if length > limit else 1.0", "limit / length"),
+        ("limit / length if length > limit else 1.0", "limit"),
         ("torch.stack([torch.linalg.vector_norm(g) for g in gradients])", "gradients[0], 1"),
         ("                if clip is not None:\n", "                if False:\n"),
     ],
@@ -123,14 +123,23 @@ def test_an_interpreter_that_shortens_otherwise_is_caught(old, new):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("(limit / norm).clamp(max=1.0)", "limit / norm"),
-        ("(limit / norm).clamp(max=1.0)", "(limit / norm)**2"),
+        ("torch.where(norm > limit, limit / norm, 1.0)", "limit / norm"),
+        ("(norm > limit, limit / norm, 1.0)", "(norm > limit, (limit / norm) ** 2, 1.0)"),
         ("(gradients)\n", "(gradients, 1.0)\n"),
         ("p.grad is not None", "False"),
     ],
 )
 def test_a_runtime_that_shortens_otherwise_is_caught(old, new):
     assert wrong(compiled("around", clip_gradient=edited(clipping_module, old, new).clip_gradient))
+
+
+@pytest.mark.parametrize("limit", [0.0, 1.0])
+def test_a_gradient_of_nothing_stays_nothing(limit):
+    """Also where a schedule has come down to 0, of which no share of a length of 0 can be taken."""
+    model = torch.nn.Linear(2, 1)
+    model.weight.grad = torch.zeros(1, 2)
+    clip_gradient(model, limit)
+    assert model.weight.grad.tolist() == [[0.0, 0.0]]
 
 
 SHORTEN = "    clip_gradient(model, piecewise(rng.step, CLIP_AT, CLIP_VALUE))\n"

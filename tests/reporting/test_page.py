@@ -164,11 +164,12 @@ def test_every_recipe_is_told_by_all_of_its_words():
         parts = [(part.slot.split(" of ")[0], part.kind) for part in page.composition.parts(recipe)]
         words = " ".join(page.composition.sentences(recipe))
         for sampler in values["sampler"]:
-            kinds = {"proposal kernel": sampler["kernel"], "averaging": sampler["averaging"], "start": sampler["start"]}
+            slots = {"proposal kernel": "kernel", "averaging": "averaging", "start": "start"}
+            kinds = {slot: sampler[key] for slot, key in slots.items() if sampler["kind"] == "chain"}
             assert {(slot, table["kind"]) for slot, table in kinds.items()} <= set(parts), name
             assert f"`{sampler['name']}`" in words
             assert f"{sampler['moves']} move" in words
-            assert all(f"`{table['kind']}`" in words for table in [*kinds.values(), *sampler["projection"]])
+            assert all(f"`{table['kind']}`" in words for table in [*kinds.values(), *sampler.get("projection", [])])
         assert ("smoothing" in values) == ("smoothing" in dict(parts))
         assert parts[-1] == ("outer optimizer", values["optimizer"]["kind"])
 
@@ -393,6 +394,10 @@ def test_checks_certificates_interruptions_and_rollbacks_are_told(made):
     one = {"radius": 0.12, "certified": 9, "accuracy": 0.9, "low": 0.8, "high": 0.95}
     summary = {"sigma": 0.12, "n0": 10, "n": 100, "alpha": 0.001, "images": 10, "split": "test", "data": "digits"}
     (folder / "summary.json").write_text(json.dumps({**summary, "abstained": 1, "seed": 0, "certified": [one]}))
+    proven = {"method": "interval bounds", "norm": "linf", "images": 10, "split": "test", "data": "digits"}
+    other = {"radius": 0.05, "certified": 7, "accuracy": 0.7, "low": 0.4, "high": 0.9}
+    (made / "certification/intervals-test").mkdir()
+    (made / "certification/intervals-test/summary.json").write_text(json.dumps({**proven, "certified": [other]}))
     versions = {"torch": "2.9"}
     entry = {"at": "2026-01-02", "step": 1234, "command": ["a", "run"], "device": "cpu", "versions": versions}
     change(made / "manifest.json", resumed=[entry])
@@ -403,6 +408,10 @@ def test_checks_certificates_interruptions_and_rollbacks_are_told(made):
     assert ["noise", "failed", "standing 4"] in found.rows("evaluation")
     assert ["transfer", "could not be made", ""] in found.rows("evaluation")
     assert ["0.12", "90.0 %", "80.0 % to 95.0 %"] in found.rows("evaluation")
+    assert ["0.05", "70.0 %", "40.0 % to 90.0 %"] in found.rows("evaluation")
+    assert "Certified by randomised smoothing, on 10 test images of digits, 1 abst" in found.section("evaluation").text
+    assert "Certified by interval bounds, on 10 test images of digits." in found.section("evaluation").text
+    assert {"l2 radius", "linf radius"} <= {head for row in found.rows("evaluation") for head in row}
     assert "Accuracy against steps: verdict settled." in found.section("evaluation").text
     assert ["2026-01-02", "1,234", "a run", "cpu; torch 2.9"] in found.rows("made")
     assert "went back to the beginning of an epoch 2 times" in found.section("training").text
