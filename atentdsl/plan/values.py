@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import attrs
@@ -13,6 +14,11 @@ from atentdsl.primitives.primitive import Primitive
 
 Role = Literal["function", "energy", "inside", "acceptance"]
 """Which of a primitive's functions is called: `atentdsl.primitives.primitive.Primitive` says what they are."""
+
+
+@cache
+def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
 @attrs.frozen
@@ -58,7 +64,7 @@ class Call:
     @property
     def asks(self) -> tuple[str, ...]:
         """The names of its function's arguments, in their order."""
-        return tuple(inspect.signature(self.function).parameters)
+        return _arguments(self.function)
 
     def as_its(self, role: Role) -> Call:
         """The same primitive's function of another role, with the numbers that it asks for."""

@@ -5,6 +5,8 @@ Otherwise such a table would hide every mistake inside it, and what it is laid o
 
 from __future__ import annotations
 
+from functools import cache
+
 import attrs
 
 from atentdsl.recipe.grammar import TABLES, Shape, shape_of
@@ -16,10 +18,15 @@ from atentdsl.source import Diagnostic, KeyPath
 def straightened(whole: Written, wrong: list[Diagnostic]) -> Written:
     """The recipe with every table as its place asks for it; what was otherwise is noted in `wrong`."""
     tables = {
-        key: _straightened(child, shape_of(TABLES[key]), (key,), wrong) if key in TABLES else child
+        key: _straightened(child, _table(key), (key,), wrong) if key in TABLES else child
         for key, child in whole.value.items()
     }
     return attrs.evolve(whole, value=tables)
+
+
+@cache
+def _table(key: str) -> Shape:
+    return shape_of(TABLES[key])
 
 
 def _straightened(found: Written, shape: Shape, path: KeyPath, wrong: list[Diagnostic]) -> Written:
@@ -37,10 +44,9 @@ def _straightened(found: Written, shape: Shape, path: KeyPath, wrong: list[Diagn
         inside = [_straightened(child, element, (*path, i), wrong) for i, child in enumerate(found.value)]
         return attrs.evolve(found, value=inside)
     if isinstance(found.value, dict):
-        entries = {key: (child, shape.below(key)) for key, child in found.value.items()}
-        tables = {
-            key: _straightened(child, shapes[0], (*path, key), wrong) if shapes else child
-            for key, (child, shapes) in entries.items()
-        }
+        tables = {}
+        for key, child in found.value.items():
+            shapes = shape.below(key) if isinstance(child.value, dict | list) else []
+            tables[key] = _straightened(child, shapes[0], (*path, key), wrong) if shapes else child
         return attrs.evolve(found, value=tables)
     return found

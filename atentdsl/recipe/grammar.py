@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
@@ -59,23 +59,23 @@ class Shape:
     metadata: tuple[Any, ...] = ()
     description: str = ""
 
-    @property
+    @cached_property
     def slot(self) -> OneOf | None:
         """The family that fills it, where a table with a `kind` stands here."""
         return next((entry for entry in self.metadata if isinstance(entry, OneOf)), None)
 
-    @property
+    @cached_property
     def schedules(self) -> OneOf | None:
         """The family whose tables may stand here in place of a number."""
         return next((entry.slot for entry in self.metadata if isinstance(entry, Schedulable)), None)
 
-    @property
+    @cached_property
     def model(self) -> type[Part] | None:
         """The table's model, where a table without a choice stands here."""
         plain = isinstance(self.annotation, type) and issubclass(self.annotation, Part) and not self.slot
         return self.annotation if plain else None
 
-    @property
+    @cached_property
     def element(self) -> Shape | None:
         """What an array's elements are; None where no array stands here."""
         return shape_of(get_args(self.annotation)[0]) if get_origin(self.annotation) is list else None
@@ -86,7 +86,7 @@ class Shape:
             return [self.element]
         return [field(model, key) for model in self.models if isinstance(key, str) and key in model.model_fields]
 
-    @property
+    @cached_property
     def models(self) -> list[type[Part]]:
         """The tables that may stand here: one for each kind, or the one without a choice."""
         slot = self.slot or self.schedules
@@ -191,6 +191,7 @@ def shape_of(annotation: Any, metadata: Sequence[Any] = (), description: str = "
             return Shape(annotation, found, description)
 
 
+@cache
 def field(model: type[Part], name: str) -> Shape:
     """The shape of a model's field."""
     info = model.model_fields[name]
