@@ -24,8 +24,8 @@ from atentdsl.testing import recipes, sample
 
 @cache
 def sampled():
-    """Drawn when a test first asks, and not by every process that collects the tests."""
-    return sample(recipes(), 250)
+    """Drawn when a test first asks, and not by every process that collects the tests; fewer need longer searches."""
+    return sample(recipes(), 450)
 
 
 LONG_SEARCH = settings(
@@ -35,12 +35,12 @@ LONG_SEARCH = settings(
 
 @cache
 def in_all(of):
-    """What is found in any of the 250, by a function that finds a set in one."""
+    """What is found in any of the 450, by a function that finds a set in one."""
     return set().union(*map(of, sampled()))
 
 
 def drawn(holds):
-    """Whether a recipe of which this holds is drawn: among the 250, or of the rare ones in a longer search."""
+    """Whether a recipe of which this holds is drawn: among the 450, or of the rare ones in a longer search."""
     if any(map(holds, sampled())):
         return True
     try:
