@@ -199,8 +199,8 @@ BRANCHES = [
     ["data", "weights"],
     [True, False],
 ]
-# What the checks refuse together: layers are of weights, and a batch's mean of data.
-APART = {("layer", "data"), (True, "weights")}
+# What the checks refuse together: layers are of weights; the box that `sparse` reads, and a batch's mean, are of data.
+APART = {("layer", "data"), ("sparse", "weights"), (True, "weights")}
 
 
 @pytest.mark.long
