@@ -41,7 +41,7 @@ def test_three_steps_and_an_evaluation_and_the_same_when_interrupted(tmp_path, m
     monkeypatch.setattr(preact_resnet18, "WIDTHS", (8, 16, 32, 64))
     recipe = atentdsl.load(name)
     moves = [f"sampler.{sampler.name}.moves={min(3, sampler.moves)}" for sampler in recipe.samplers]
-    overrides = ["model.init=random", "data.batch=4", 'evaluate.attacks=["pgd-1"]', *moves]
+    overrides = ["model.init=random", "data.batch=2", 'evaluate.attacks=["pgd-1"]', *moves]
     data = images({"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 8, 8)}[recipe.data.name])
     run = atentdsl.train(name, overrides=overrides, data=data, out=tmp_path, max_steps=3, quiet=True)
     assert all(bool(value.isfinite().all()) for value in run.model.state_dict().values())

@@ -123,7 +123,7 @@ LAYERS = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(LAYERS, st.integers(0, 10**6), st.sampled_from([0.01, 0.1, 0.4, 1.0]), st.sampled_from(["linear", "relu"]))
 def test_no_point_of_the_ball_is_outside_the_bounds(layers, seed, radius, last):
     assert holds(interval_bounds, network(*layers, seed, last), seed, radius)
@@ -250,7 +250,7 @@ def one_layer(seed, classes=4, units=5):
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.05, 0.3, 1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_layer_is_bounded_exactly_by_corners_of_the_box(seed, radius):
     """Numpy's corner of each row: the far end where a weight is positive, the near one where it is negative."""
     layer, weight, bias, x, y = one_layer(seed)
