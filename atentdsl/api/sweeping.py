@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TABLE = "comparison"
 STOPPING = b"atentdsl: stopping the runs at their next steps, with checkpoints; a second signal stops at once\n"
 # What makes a sweep another one.
-ASKED = ("seeds", "overrides", "attacks", "device")
+ASKED = ("overrides", "attacks", "device")
 
 
 @attrs.frozen
@@ -64,9 +64,9 @@ def sweep(
 ) -> Sweep:
     """Trains every recipe with every seed, each in a process of its own, and compares them.
 
-    What is finished is not done again, and what was interrupted goes on to the same bits. A run that fails stops no
-    other. A run that diverged would do so again and is not repeated. SIGINT and SIGTERM stop all of them with
-    checkpoints.
+    What is finished is not done again, and what was interrupted goes on to the same bits. With more recipes or seeds
+    than before a sweep grows by them. A run that fails stops no other. A run that diverged would do so again and is not
+    repeated. SIGINT and SIGTERM stop all of them with checkpoints.
 
     Args:
         recipes: paths, or names of shipped recipes.
@@ -198,11 +198,13 @@ def _begun(folder: Path, settings: Mapping[str, Any]) -> int:
         raise StorageFailed(folder, (error.strerror or str(error)).lower()) from error
     try:
         if (folder / SWEEP).exists():
-            _agree(folder, settings)
+            grows = _agree(folder, settings)
         elif foreign := sorted(path.name for path in folder.iterdir() if path.name != lock.LOCK):
             reason = f"it holds `{foreign[0]}`, which is of no sweep: name an empty folder by --out"
             raise StorageFailed(folder, reason)
         else:
+            grows = True
+        if grows:
             text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
             write_atomically(folder / SWEEP, text.encode())
     except BaseException:
@@ -211,8 +213,8 @@ def _begun(folder: Path, settings: Mapping[str, Any]) -> int:
     return held
 
 
-def _agree(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Asks a sweep to be the one that the folder was begun with."""
+def _agree(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Asks a sweep to be the one that the folder was begun with, or one that has it in it; whether it is larger."""
     from atentdsl.runtime.errors import CannotResume
 
     mend = "ask for that again, or name another folder by --out"
@@ -220,11 +222,16 @@ def _agree(folder: Path, settings: Mapping[str, Any]) -> None:
         before = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
         told = [f"{key} {before[key]}, not {settings[key]}" for key in ASKED if before[key] != settings[key]]
         old, new = ({job["recipe_sha256"]: job["recipe"] for job in one["jobs"]} for one in (before, settings))
+        fewer = not set(before["seeds"]) <= set(settings["seeds"])
     except (ValueError, KeyError, TypeError) as error:
         raise CannotResume(folder, f"its {SWEEP} cannot be read; name another folder by --out") from error
+    if fewer:
+        told.append(f"seeds {before['seeds']}, not {settings['seeds']}, and more can be added, none left out")
     if told:
         raise CannotResume(folder, f"the sweep was begun with {'; '.join(told)}: {mend}")
-    if old.keys() != new.keys():
-        was, now = (", ".join(dict.fromkeys(one.values())) for one in (old, new))
-        why = f"{was}, not {now}" if was != now else f"{was} as they were before they were changed"
-        raise CannotResume(folder, f"the sweep was begun with the recipes {why}: {mend}")
+    if left_out := [recipe for sha256, recipe in old.items() if sha256 not in new]:
+        names = ", ".join(dict.fromkeys(left_out))
+        changed = f"{names} as it was before it was changed" if set(left_out) <= set(new.values()) else names
+        why = f"the sweep was begun with {changed}, which is not asked for now; more can be added, none left out"
+        raise CannotResume(folder, f"{why}: {mend}")
+    return old.keys() != new.keys()

@@ -90,8 +90,10 @@ def _copies(smoothed: Smoothed | None) -> int:
 
 def _bound(call: Call) -> Loss:
     """The loss with its numbers, those that change as in the first epoch and step; asked once and not at each pass."""
-    own = partial(call.function, **{name: _first(value) for name, value in call.arguments})
+    own: Callable[..., Tensor] = partial(call.function, **{name: _first(value) for name, value in call.arguments})
     reads_labels, names = "y" in call.asks, call.clean
+    if reads_labels and not names and "worst" not in call.asks:
+        return lambda logits, y, clean, worst: own(logits=logits, y=y)
 
     def loss(logits: Tensor, y: Tensor, clean: list[Tensor], worst: Tensor | None) -> Tensor:
         # The last clean forward serves all arguments that are left.
@@ -100,8 +102,7 @@ def _bound(call: Call) -> Loss:
             given["y"] = y
         if worst is not None:
             given["worst"] = worst
-        found: Tensor = own(logits=logits, **given)
-        return found
+        return own(logits=logits, **given)
 
     return loss
 
@@ -127,11 +128,11 @@ def limit_step(plan: Plan, network: nn.Module, x: Tensor, y: Tensor) -> Callable
     kept: list[Tensor] = []
 
     def total(one: Pass, point: Tensor) -> Tensor:
+        assert one.loss is not None, "what keeps the clean logits has no loss"
         clean = kept
-        if one.clean is not None:
+        if one.clean:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not one.constant):
                 clean = [network(inputs[one.copies]) for _ in range(one.clean)]
-        assert one.loss is not None, "what keeps the clean logits has no loss"
         worst = network(point) + network(point) if one.bounded else None
         return one.loss(network(point), labels[one.copies], clean, worst).sum()
 

@@ -79,9 +79,10 @@ def command(
 ) -> None:
     """Train every RECIPE with every seed, side by side as the cores allow, and compare them in a table.
 
-    Given again, the same command goes on: what is finished is not done again. A run that fails stops no other; its
-    reason stands at the end, and its exit code is the sweep's. The last line is the sweep's folder, which has the table
-    as Markdown, CSV and a figure, the runs, and their logs.
+    Given again, the same command goes on: what is finished is not done again. With more seeds, or with more recipes and
+    the same --out, the sweep grows by them. A run that fails stops no other; its reason stands at the end, and its exit
+    code is the sweep's. The last line is the sweep's folder, which has the table as Markdown, CSV and a figure, the
+    runs, and their logs.
     """
     from atentdsl import api
     from atentdsl.reporting.comparison import markdown

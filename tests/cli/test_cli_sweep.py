@@ -111,8 +111,8 @@ def test_what_is_finished_is_not_done_again(here, begun, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["sgd", "fgsm_rs", "--seeds", "3", *WORDS], "seeds [0, 1], not [0, 1, 2]"),
-        (["sgd", "--seeds", "2", *WORDS], "the recipes sgd, fgsm_rs, not sgd"),
+        (["sgd", "fgsm_rs", "--seeds", "1,2", *WORDS], "seeds [0, 1], not [1, 2], and more can be added"),
+        (["sgd", "mart", "--seeds", "2", *WORDS], "with fgsm_rs, which is not asked for now; more can be added"),
         (["sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--attack", "fgsm"], "attacks [], not ['fgsm']"),
         (["sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--set", "optimizer.lr=0.2"], "overrides ["),
         (["sgd", "fgsm_rs", "--seeds", "2", *WORDS[:-1], "auto", "--jobs", "1"], "device cpu, not auto"),
@@ -125,6 +125,32 @@ def test_another_sweep_in_the_same_folder_is_refused(here, begun, capsys, words,
     assert said in err
     assert "ask for that again, or name another folder by --out" in err
     assert (begun, files(here)) == ([], before)
+
+
+def test_a_recipe_that_was_changed_meanwhile_is_named(here, begun, capsys, monkeypatch):
+    stale = json.loads((here / "mine/sweep.json").read_text())
+    stale["jobs"][0]["recipe_sha256"] = "0" * 64
+    (here / "mine/sweep.json").write_text(json.dumps(stale))
+    assert run(["sweep", "sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--out", "mine"]) == 6
+    assert "with sgd as it was before it was changed, which is not asked for now" in capsys.readouterr().err
+    assert begun == []
+
+
+def test_a_sweep_grows_by_seeds_and_recipes(here, begun, capsys):
+    """The runs there are stay as they are, and what goes on is the sweep as it has grown."""
+    before = files(here / "mine")
+    words = ["sgd", "pgd_at_linf", "fgsm_rs", "--seeds", "0,2,1", *WORDS]
+    assert run(["sweep", *words, "--out", "mine"]) == 0
+    out = capsys.readouterr()
+    assert out.err.count("finished before") == 4
+    assert sorted(words[1:4:2] for words in begun) == sorted(
+        [["sgd", "2"], ["fgsm_rs", "2"], ["pgd_at_linf", "0"], ["pgd_at_linf", "1"], ["pgd_at_linf", "2"]]
+    )
+    assert [line.split(" |")[1] for line in out.out.splitlines() if line.startswith("| `")] == [" 3"] * 3
+    after = files(here / "mine")
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed <= {"sweep.json", *(f"comparison.{ending}" for ending in ("md", "csv", "png", "svg"))}
+    assert run(["sweep", "sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--out", "mine"]) == 6
 
 
 def test_a_folder_of_other_things_is_refused(here, begun, capsys):
