@@ -152,18 +152,31 @@ def _cells(run: Finished) -> Iterator[tuple[str, dict[str, Any], float]]:
 
 
 def _columns(cells: Sequence[tuple[str, dict[str, Any]]], notes: list[str]) -> list[dict[str, Any]]:
-    """A column for each name and its settings, numbered where a name has several: unlike things are not averaged."""
+    """A column for each name and its settings, told apart where a name has several: unlike things are not averaged."""
     # in the order they were met in, between the clean accuracy and the worst
     names = sorted(dict.fromkeys(name for name, _ in cells), key=lambda name: (name != "clean", name == "worst"))
     columns = []
     for name in names:
         several = list({fingerprint(settings): settings for of, settings in cells if of == name}.values())
-        for number, settings in enumerate(several, 1):
-            shown = name if len(several) == 1 else f"{name} [{number}]"
-            columns.append({"name": shown, "of": name, "settings": settings})
+        for suffix, settings in zip(_suffixes(several), several, strict=True):
+            columns.append({"name": name + suffix, "of": name, "settings": settings})
         if len(several) > 1:
             notes.append(f"`{name}` is not the same in all runs and has {len(several)} columns: {_told(several)}")
     return columns
+
+
+def _suffixes(several: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells settings of one name apart behind it: their balls, else numbers.
+
+    >>> _suffixes([{"norm": "linf", "radius": 0.15}, {"norm": "l2", "radius": 0.7}])
+    [' linf 0.15', ' l2 0.7']
+    >>> _suffixes([{"norm": "l2", "radius": 0.7, "steps": 5}, {"norm": "l2", "radius": 0.7, "steps": 9}])
+    [' [1]', ' [2]']
+    """
+    if len(several) == 1:
+        return [""]
+    balls = {f" {one['norm']} {one['radius']:.4g}": one for one in several if "norm" in one}
+    return list(balls) if len(balls) == len(several) else [f" [{number}]" for number in range(1, len(several) + 1)]
 
 
 def _tell_apart(rows: Sequence[dict[str, Any]], runs: Sequence[Finished], notes: list[str]) -> None:

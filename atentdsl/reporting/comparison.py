@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv as separated
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ MARKERS = "osD^vPX*<>"
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    r"""The table, and below it all that its figures depend on, once.
+    r"""The table, one for each ball that recipes were attacked in, and below it all that its figures depend on, once.
 
     Args:
         found: as `atentdsl.compare` gives it.
@@ -36,14 +36,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     | :--- | ---: | ---: | ---: | :--- | :--- | :--- |
     | `sgd` | 2 | 98.6 ± 0.3 | 1.2 ± 0.5 | mlp | digits | float32 |
     """
-    columns = [column["name"] for column in found["columns"]]
-    heads = ["recipe", "seeds", *columns, "seconds", "network", "data", "precision"]
-    sides = [":---", "---:", *("---:" for _ in columns), "---:", ":---", ":---", ":---"]
-    lines = [_line(heads), _line(sides)]
-    for row in found["rows"]:
-        shares = [_share(row["accuracies"].get(name), row["seeds"]) for name in columns]
-        told = [row["network"], row["data"], row["precision"]]
-        lines.append(_line([f"`{row['recipe']}`", str(len(row["seeds"])), *shares, _spread(row["seconds"]), *told]))
+    lines = [line for rows in _by_ball(found) for line in ["", *_table(rows, found["columns"])]][1:]
     several = any(len(row["seeds"]) > 1 for row in found["rows"])
     spread = (
         "mean ± sample standard deviation (n - 1) over seeds, for one seed its figure alone" if several else "one seed"
@@ -62,6 +55,33 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines += ["", *(f"- Runs: `{command}`" for command in made_by)] if made_by else []
     lines += ["", f"Made by: `{found['command']}`"] if found["command"] else []
     return "\n".join(lines) + "\n"
+
+
+def _by_ball(found: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
+    """The rows, those that were attacked in the same balls together."""
+    balls = {
+        column["name"]: (column["settings"].get("norm"), column["settings"].get("radius"))
+        for column in found["columns"]
+        if "norm" in column["settings"]
+    }
+    groups: dict[frozenset[Any], list[Mapping[str, Any]]] = {}
+    for row in found["rows"]:
+        groups.setdefault(frozenset(balls[name] for name in row["accuracies"] if name in balls), []).append(row)
+    return list(groups.values())
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One table, with the columns of which one of its rows has a figure."""
+    names = [column["name"] for column in columns if any(column["name"] in row["accuracies"] for row in rows)]
+    lines = [
+        _line(["recipe", "seeds", *names, "seconds", "network", "data", "precision"]),
+        _line([":---", "---:", *("---:" for _ in names), "---:", ":---", ":---", ":---"]),
+    ]
+    for row in rows:
+        shares = [_share(row["accuracies"].get(name), row["seeds"]) for name in names]
+        told = [row["network"], row["data"], row["precision"]]
+        lines.append(_line([f"`{row['recipe']}`", str(len(row["seeds"])), *shares, _spread(row["seconds"]), *told]))
+    return lines
 
 
 def settings(column: Mapping[str, Any]) -> str:

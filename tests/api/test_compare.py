@@ -107,19 +107,53 @@ def test_of_one_seed_no_deviation_is_printed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", [{"radius": 0.3}, {"steps": 40}, {"restarts": 5}, {"loss": "margin"}, {"norm": "l2"}, {"after": ["fgsm"]}]
+    ("other", "names"),
+    [
+        ({"radius": 0.3}, ("pgd-20 linf 0.15", "pgd-20 linf 0.3")),
+        ({"norm": "l2"}, ("pgd-20 linf 0.15", "pgd-20 l2 0.15")),
+        ({"steps": 40}, ("pgd-20 [2]", "pgd-20 [1]")),
+        ({"restarts": 5}, ("pgd-20 [2]", "pgd-20 [1]")),
+        ({"loss": "margin"}, ("pgd-20 [2]", "pgd-20 [1]")),
+        ({"after": ["fgsm"]}, ("pgd-20 [2]", "pgd-20 [1]")),
+    ],
 )
-def test_one_name_with_other_settings_is_another_column(tmp_path, other):
+def test_one_name_with_other_settings_is_another_column(tmp_path, other, names):
+    """Named after its ball where balls tell them apart."""
     made(tmp_path, "sgd", 0, attacks={"pgd-20": (0.25, {})})
     made(tmp_path, "mart", 0, attacks={"pgd-20": (0.75, other)})
     found = atentdsl.compare([tmp_path])
-    assert [column["name"] for column in found["columns"]] == ["clean", "pgd-20 [1]", "pgd-20 [2]"]
+    sgd, mart = names
+    assert [column["name"] for column in found["columns"]] == ["clean", mart, sgd]
     own = {row["recipe"]: row["accuracies"] for row in found["rows"]}
-    assert {name: one["mean"] for name, one in own["mart"].items()} == {"clean": 0.9, "pgd-20 [1]": 0.75}
-    assert {name: one["mean"] for name, one in own["sgd"].items()} == {"clean": 0.9, "pgd-20 [2]": 0.25}
+    assert {name: one["mean"] for name, one in own["mart"].items()} == {"clean": 0.9, mart: 0.75}
+    assert {name: one["mean"] for name, one in own["sgd"].items()} == {"clean": 0.9, sgd: 0.25}
     (note,) = found["notes"]
     assert "`pgd-20` is not the same in all runs and has 2 columns" in note
     assert next(iter(other)) in note
+
+
+def heads(text):
+    return [line.removeprefix("| recipe | seeds | ") for line in text.splitlines() if line.startswith("| recipe |")]
+
+
+def test_recipes_attacked_in_one_ball_share_a_table(tmp_path):
+    """A column that none of a table's rows has is not in it; each column is explained once."""
+    ball = {"norm": "l2", "radius": 0.7}
+    made(tmp_path, "atent_l2", 0, attacks={"pgd-20": (0.6, ball)})
+    made(tmp_path, "mart", 0, attacks={"pgd-20": (0.7, {}), "fgsm": (0.8, {})})
+    made(tmp_path, "pgd_at_l2", 0, attacks={"pgd-20": (0.5, ball)})
+    made(tmp_path, "sgd", 0, attacks={"pgd-20": (0.2, {})})
+    text = markdown(atentdsl.compare([tmp_path]))
+    last = " | seconds | network | data | precision |"
+    assert heads(text) == ["clean | pgd-20 l2 0.7" + last, "clean | pgd-20 linf 0.15 | fgsm" + last]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [line.split(" | 4.0 |")[0] for line in rows] == [
+        "| `atent_l2` | 1 | 90.0 | 60.0",
+        "| `pgd_at_l2` | 1 | 90.0 | 50.0",
+        "| `mart` | 1 | 90.0 | 70.0 | 80.0",
+        "| `sgd` | 1 | 90.0 | 20.0 | –",
+    ]
+    assert text.count("- `pgd-20 l2 0.7`: norm l2, radius 0.7") == 1
 
 
 def test_seeds_of_one_recipe_under_other_settings_are_not_averaged(tmp_path):
