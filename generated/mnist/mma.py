@@ -1,7 +1,7 @@
 """mnist_mma: one training step, as its recipe says.
 
 Compiled from mma.toml by atentdsl 0.1.0, schema 1.
-sha256 of the recipe's values: edb393c41866e16257e3524e39369cc3eed7f388a299ec587bc289c2a498f17e
+sha256 of the recipe's values: 85532fd4bf0fa9c2ecc50803cef6d225b80aab6b8d7f001e4467f9e2d5d61e66
 Cost: 98 units a step (a forward, an activation backward, weight gradients: 1 each);
       literal 98, as usually written 138.
 Passes, at a tolerance of 0.002:
@@ -33,32 +33,32 @@ from atentdsl.runtime import (
     weights_frozen,
 )
 
-NAME = "mnist_mma"  # mma.toml:10
+NAME = "mnist_mma"  # mma.toml:9
 SEED = 0  # default
 DATA = "mnist"  # sgd.toml:9
-BATCH = 128  # sgd.toml:10
+BATCH = 50  # mma.toml:14
 REPEAT = 1  # default
 AUGMENT = ()  # default
 VALIDATION = 0.1  # default
-MODEL = "cnn7"  # sgd.toml:13
-EPOCHS = 100  # mma.toml:27
+MODEL = "lenet5"  # mma.toml:17
+EPOCHS = 93  # mma.toml:34
 ON_DIVERGENCE = "stop"  # default
 PRECISION = "auto"  # default
 EVALUATION_BATCH = 512  # default
-SELECT = "robust"  # mma.toml:32
+SELECT = "robust"  # mma.toml:39
 
-INITIAL_RADIUS = 0.005  # mma.toml:19
-TURNS = 40  # mma.toml:16
+INITIAL_RADIUS = 0.1  # mma.toml:25
+TURNS = 40  # mma.toml:22
 STEP = 2.5  # default
-MOVES = 40  # mma.toml:16
-MAX_RADIUS = 0.45  # mma.toml:18
-TURNS_2 = 10  # mma.toml:20
-COEFFICIENT = 0.6666666667  # mma.toml:24
-CLEAN = 0.3333333333  # mma.toml:24
-LR_VALUE = 0.01  # mma.toml:28
-MOMENTUM = 0.9  # mma.toml:29
-NESTEROV = False  # default
-WEIGHT_DECAY = 0.0  # default
+MOVES = 40  # mma.toml:22
+MAX_RADIUS = 0.45  # mma.toml:24
+TURNS_2 = 10  # mma.toml:26
+COEFFICIENT = 0.6666666667  # mma.toml:30
+CLEAN = 0.3333333333  # mma.toml:30
+LR_VALUE = 0.0001  # mma.toml:35
+BETAS = (0.9, 0.999)  # default
+EPS = 1e-08  # default
+WEIGHT_DECAY = 0.0  # mma.toml:36
 
 
 def first_radius(x: Tensor, initial: float) -> Tensor:
@@ -177,14 +177,14 @@ def constant(t: int, value: float) -> float:
     return value
 
 
-def sgd(parameters: Iterable[Tensor], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+def adamw(parameters: Iterable[Tensor], lr: float, betas: list[float], eps: float, weight_decay: float) -> Optimizer:
     """The optimizer over these weights."""
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
 
 
 def make_optimizer(parameters):
     """The outer optimizer over these weights, as it begins."""
-    return sgd(parameters, learning_rate(1, 1), MOMENTUM, NESTEROV, WEIGHT_DECAY)
+    return adamw(parameters, learning_rate(1, 1), BETAS, EPS, WEIGHT_DECAY)
 
 
 def learning_rate(epoch, step):
@@ -205,11 +205,11 @@ def train_step(model, optimizer, batches, rng, state):
     optimizer.zero_grad(set_to_none=True)
     signal = 0.0
 
-    # the next batch                                 sgd.toml:8 [data]
+    # the next batch                                 mma.toml:12 [data]
     batch = next(batches)
     x, y = batch
     n = len(x)
-    # start: in the ball of each example's radius    mma.toml:13 [sampler]                          Ding et al.
+    # start: in the ball of each example's radius    mma.toml:19 [sampler]                          Ding et al.
     radius = remembered(state, "attack.radius", batch, first_radius(x, INITIAL_RADIUS), rng)
     z = linf_start(x, rng.uniform("attack.start", x), radius)
 
@@ -217,35 +217,35 @@ def train_step(model, optimizer, batches, rng, state):
         for _ in range(TURNS):
             # the loss's gradient in the point       default [sampler.target]
             g = input_gradient(model, z, y, cross_entropy, rng, mode="eval")
-            # move: inside the ball                  mma.toml:13 [sampler]                          Ding et al.
+            # move: inside the ball                  mma.toml:19 [sampler]                          Ding et al.
             z = linf_climb(z, x, g, radius, STEP / MOVES)
     # is it misclassified there?                     default [sampler.target]
     losses = example_losses(model, z, y, margin, rng, mode="eval")
-    # the ray, and where on it to search             mma.toml:13 [sampler]                          Ding et al.
+    # the ray, and where on it to search             mma.toml:19 [sampler]                          Ding et al.
     length = linf_length(z - x)
     ray = ray_through(z, x, length)
     low, high = bracket(length, losses, MAX_RADIUS)
 
     for _ in range(TURNS_2):
-        # the middle of what is left                 mma.toml:13 [sampler]                          Ding et al.
+        # the middle of what is left                 mma.toml:19 [sampler]                          Ding et al.
         z = middle(x, ray, low, high)
         # is it misclassified there?                 default [sampler.target]
         losses = example_losses(model, z, y, margin, rng, mode="eval")
-        # the half that is left                      mma.toml:13 [sampler]                          Ding et al.
+        # the half that is left                      mma.toml:19 [sampler]                          Ding et al.
         low, high = halved(low, high, losses)
     # is it misclassified there?                     default [sampler.target]
     losses = example_losses(model, x, y, margin, rng, mode="eval")
-    # the margin's point, or x where it is wrong     mma.toml:13 [sampler]                          Ding et al.
+    # the margin's point, or x where it is wrong     mma.toml:19 [sampler]                          Ding et al.
     z, chosen = at_margin(x, ray, high, losses, MAX_RADIUS)
-    # the margin is remembered for each example      mma.toml:13 [sampler]                          Ding et al.
+    # the margin is remembered for each example      mma.toml:19 [sampler]                          Ding et al.
     radius = next_radius(radius, high, losses, INITIAL_RADIUS)
     remember(state, "attack.radius", batch, radius)
     # the signal's gradient in the weights           default [sampler.averaging]
     signal += weight_gradient(model, z, y, cross_entropy, rng, weight=COEFFICIENT / n, chosen=chosen)
-    # the clean part's gradient in the weights       mma.toml:24 [objective.clean]
+    # the clean part's gradient in the weights       mma.toml:30 [objective.clean]
     signal += weight_gradient(model, x, y, cross_entropy, rng, weight=CLEAN / n)
 
-    # update                                         mma.toml:26 [optimizer]                        Eq. 7
+    # update                                         mma.toml:32 [optimizer]                        Eq. 7
     optimizer.step()
     return signal
 
