@@ -165,7 +165,7 @@ def test_other_data_are_refused_with_both_hashes(tmp_path):
     ("key", "words"),
     [
         # What is measured is small beside what is trained on.
-        ("data.batch", ["--set", "data.batch=1200", "--set", "evaluate.batch=32"]),
+        ("data.batch", ["--set", "data.batch=1200", "--set", "evaluate.batch=32", "--max-steps", "20"]),
         ("evaluate.batch", ["--set", "evaluate.restarts=2", "--set", "data.batch=8", "--max-steps", "1"]),
     ],
 )
