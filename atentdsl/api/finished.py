@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ def finished(folder: Path, notes: list[str], made_by: list[str]) -> Iterator[Fin
             notes.append(f"{run.path} is left out: it is {run.status}")
             continue
         if sweep.get("attacks"):
-            path = evaluation_of(folder, run.path)
+            path = evaluation_of(folder, sweep["attacks"], sweep.get("first"), run.path)
             if not path.is_file():
                 notes.append(f"{run.path} is left out: it was not evaluated by the sweep's attacks")
                 continue
@@ -109,13 +109,13 @@ def finished(folder: Path, notes: list[str], made_by: list[str]) -> Iterator[Fin
         yield _identified(run, evaluation)
 
 
-def evaluation_of(sweep: Path, run: Path) -> Path:
-    """The file of a sweep with a run's evaluation by the sweep's attacks.
+def evaluation_of(sweep: Path, attacks: Sequence[str], first: int | None, run: Path) -> Path:
+    """The file of a sweep with a run's evaluation by these attacks on so many images; other attacks, another folder.
 
-    >>> print(evaluation_of(Path("sweep"), Path("sweep/sgd/20260102-030405")))
-    sweep/evaluations/sgd/20260102-030405.json
+    >>> print(evaluation_of(Path("sweep"), ["fgsm", "autoattack"], 1000, Path("sweep/sgd/20260102-030405")))
+    sweep/evaluations/d0679f8a/sgd/20260102-030405.json
     """
-    return sweep / EVALUATIONS / run.parent.name / f"{run.name}.json"
+    return sweep / EVALUATIONS / fingerprint([list(attacks), first]) / run.parent.name / f"{run.name}.json"
 
 
 def _identified(run: Summary, evaluation: dict[str, Any]) -> Finished:

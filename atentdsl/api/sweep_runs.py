@@ -49,7 +49,7 @@ class Doing:
 
     Attributes:
         folder: the sweep's.
-        overrides, attacks: as the sweep was given them.
+        overrides, attacks, first: as the sweep was given them.
         shared: what every command of it gets, for the command line.
         environment: of the processes.
         wanted: how many runs there are to be.
@@ -60,6 +60,7 @@ class Doing:
     folder: Path
     overrides: list[str]
     attacks: list[str]
+    first: int | None
     shared: list[str]
     environment: dict[str, str]
     wanted: int
@@ -82,10 +83,11 @@ class Doing:
             if code or run is None or run.status != "finished":
                 why = _reason(log, begin) if code else f"{job.recipe} was changed meanwhile"
                 return self.failed(job, code or 1, why, log)
-        kept = evaluation_of(self.folder, run.path)
+        kept = evaluation_of(self.folder, self.attacks, self.first, run.path)
         if self.attacks and not kept.is_file():
             begin = _end(log)
             words = [word for name in self.attacks for word in ("--attack", name)]
+            words += [] if self.first is None else ["--first", str(self.first)]
             words = _atentdsl("eval", str(run.path), *words, "--set", "evaluate.independent=true", *self.shared)
             if code := (yield Task(words, log, self.environment, kept)):
                 return self.failed(job, code, f"its evaluation: {_reason(log, begin)}", log)

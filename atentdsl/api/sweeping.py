@@ -3,7 +3,7 @@
 <out>/sweep.json            what is swept; there before the first run
       <name>/<id>/          the runs
       logs/                 what each run said
-      evaluations/<name>/   each run under the sweep's attacks, if it has some
+      evaluations/          each run under the sweep's attacks, if it has some
       comparison.*          the table, as Markdown, CSV, PNG and SVG
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TABLE = "comparison"
 STOPPING = b"atentdsl: stopping the runs at their next steps, with checkpoints; a second signal stops at once\n"
 # What makes a sweep another one.
-ASKED = ("overrides", "attacks", "device")
+ASKED = ("overrides", "device")
 
 
 @attrs.frozen
@@ -54,6 +54,7 @@ def sweep(
     seeds: int | Sequence[int] = 3,
     overrides: Sequence[str] = (),
     attacked_by: Sequence[str] = (),
+    first: int | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
     data_root: str | Path | None = None,
@@ -73,7 +74,8 @@ def sweep(
         seeds: how many, from 0 on, or which.
         overrides: as for `load`, for all recipes.
         attacked_by: as for `evaluate`: every run is evaluated by these, each on every image it gets right, and these
-            figures are compared, not those of its `evaluation.json`.
+            figures are compared, not those of its `evaluation.json`. They may be others when a sweep is gone on with.
+        first: of how many images, the first ones; all where not given.
         out: the sweep's folder; else one named after the recipes in `runs/sweeps`.
         jobs: runs at work at once; None for as many as there are cores, with OMP_NUM_THREADS threads each, one where
             it is not set, and one at a time on a GPU.
@@ -83,7 +85,7 @@ def sweep(
 
     Raises:
         RecipeError: everything that is wrong with a recipe, before any is trained.
-        ValueError: there is no recipe, no seed or no job.
+        ValueError: there is no recipe, no seed or no job; or `first` without attacks.
         CannotResume: the folder's sweep is another one.
         RunBusy: another process is at work on it.
         SweepInterrupted: a signal asked for it. A KeyboardInterrupt.
@@ -105,6 +107,8 @@ def sweep(
     if not recipes or not numbers or (jobs is not None and jobs < 1):
         raise ValueError("a sweep has a recipe, a seed and a job at least")
     wanted = _jobs(recipes, overrides, numbers)
+    if first is not None and (first < 1 or not attacked_by):
+        raise ValueError("the first images are those of a sweep's own attacks: name one, and one image at least")
     folder = Path("runs/sweeps") / _named(wanted) if out is None else Path(out)
     threads, most = _shared(jobs, device, len(wanted))
     environment = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
@@ -114,11 +118,12 @@ def sweep(
         "seeds": numbers,
         "overrides": list(overrides),
         "attacks": list(attacked_by),
+        "first": first,
         "device": device,
         "command": command,
         "jobs": [attrs.asdict(job) for job in wanted],
     }
-    doing = Doing(folder, list(overrides), list(attacked_by), shared, environment, len(wanted), tell)
+    doing = Doing(folder, list(overrides), list(attacked_by), first, shared, environment, len(wanted), tell)
     with interruptions_heeded(STOPPING) as asked:
         held = _begun(folder, settings)
         interrupted = True
@@ -198,13 +203,13 @@ def _begun(folder: Path, settings: Mapping[str, Any]) -> int:
         raise StorageFailed(folder, (error.strerror or str(error)).lower()) from error
     try:
         if (folder / SWEEP).exists():
-            grows = _agree(folder, settings)
+            is_new = _agree(folder, settings)
         elif foreign := sorted(path.name for path in folder.iterdir() if path.name != lock.LOCK):
             reason = f"it holds `{foreign[0]}`, which is of no sweep: name an empty folder by --out"
             raise StorageFailed(folder, reason)
         else:
-            grows = True
-        if grows:
+            is_new = True
+        if is_new:
             text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
             write_atomically(folder / SWEEP, text.encode())
     except BaseException:
@@ -214,7 +219,7 @@ def _begun(folder: Path, settings: Mapping[str, Any]) -> int:
 
 
 def _agree(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Asks a sweep to be the one that the folder was begun with, or one that has it in it; whether it is larger."""
+    """Asks a sweep to be the one that the folder was begun with, or one that has it in it; whether it is another."""
     from atentdsl.runtime.errors import CannotResume
 
     mend = "ask for that again, or name another folder by --out"
@@ -234,4 +239,4 @@ def _agree(folder: Path, settings: Mapping[str, Any]) -> bool:
         changed = f"{names} as it was before it was changed" if set(left_out) <= set(new.values()) else names
         why = f"the sweep was begun with {changed}, which is not asked for now; more can be added, none left out"
         raise CannotResume(folder, f"{why}: {mend}")
-    return old.keys() != new.keys()
+    return old.keys() != new.keys() or any(before.get(key) != settings[key] for key in ("attacks", "first"))

@@ -46,6 +46,7 @@ def job_number(context: click.Context, parameter: click.Parameter, value: str) -
     multiple=True,
     help="Evaluate every run by this too, as `eval --attack` does, each attack on every image; compare these figures.",
 )
+@click.option("--first", type=click.IntRange(1), metavar="N", help="These attacks on the first N images only.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -71,6 +72,7 @@ def command(
     seeds: int | list[int],
     overrides: tuple[str, ...],
     attacked_by: tuple[str, ...],
+    first: int | None,
     out: str | None,
     jobs: int | None,
     data_root: str | None,
@@ -80,10 +82,12 @@ def command(
     """Train every RECIPE with every seed, side by side as the cores allow, and compare them in a table.
 
     Given again, the same command goes on: what is finished is not done again. With more seeds, or with more recipes and
-    the same --out, the sweep grows by them. A run that fails stops no other; its reason stands at the end, and its exit
-    code is the sweep's. The last line is the sweep's folder, which has the table as Markdown, CSV and a figure, the
-    runs, and their logs.
+    the same --out, the sweep grows by them; with other attacks its runs are evaluated by these. A run that fails stops
+    no other; its reason stands at the end, and its exit code is the sweep's. The last line is the sweep's folder, which
+    has the table as Markdown, CSV and a figure, the runs, and their logs.
     """
+    if first is not None and not attacked_by:
+        raise click.UsageError("--first is of --attack: name an attack too")
     from atentdsl import api
     from atentdsl.reporting.comparison import markdown
 
@@ -92,6 +96,7 @@ def command(
         seeds=seeds,
         overrides=overrides,
         attacked_by=attacked_by,
+        first=first,
         out=out,
         jobs=jobs,
         data_root=data_root,

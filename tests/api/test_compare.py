@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import atentdsl
+from atentdsl.api import finished
 from atentdsl.cli import run
 from atentdsl.reporting.comparison import markdown
 from atentdsl.runtime import lock
@@ -263,10 +264,11 @@ def test_a_sweep_s_own_attacks_are_what_is_compared(tmp_path):
     made(tmp_path, "sgd", 2, 0.2, recipe_sha256="no run of the sweep")
     report = json.loads((run_ / "evaluation.json").read_text())
     report["attacks"] = {"fgsm": {**PGD, "steps": 1, "robust_accuracy": 0.7}}
-    (tmp_path / "evaluations/sgd").mkdir(parents=True)
-    (tmp_path / "evaluations/sgd" / f"{run_.name}.json").write_text(json.dumps(report))
+    told = finished.evaluation_of(tmp_path, ["fgsm"], None, run_)
+    told.parent.mkdir(parents=True)
+    told.write_text(json.dumps(report))
     jobs = [{"recipe_sha256": f"sha-{seed}"} for seed in (0, 1)]
-    sweep = {"attacks": ["fgsm"], "jobs": jobs, "command": "atentdsl sweep sgd"}
+    sweep = {"attacks": ["fgsm"], "first": None, "jobs": jobs, "command": "atentdsl sweep sgd"}
     (tmp_path / "sweep.json").write_text(json.dumps(sweep))
     found = atentdsl.compare([tmp_path])
     (row,) = found["rows"]

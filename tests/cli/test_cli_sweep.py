@@ -113,7 +113,6 @@ def test_what_is_finished_is_not_done_again(here, begun, capsys):
     [
         (["sgd", "fgsm_rs", "--seeds", "1,2", *WORDS], "seeds [0, 1], not [1, 2], and more can be added"),
         (["sgd", "mart", "--seeds", "2", *WORDS], "with fgsm_rs, which is not asked for now; more can be added"),
-        (["sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--attack", "fgsm"], "attacks [], not ['fgsm']"),
         (["sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--set", "optimizer.lr=0.2"], "overrides ["),
         (["sgd", "fgsm_rs", "--seeds", "2", *WORDS[:-1], "auto", "--jobs", "1"], "device cpu, not auto"),
     ],
@@ -151,6 +150,25 @@ def test_a_sweep_grows_by_seeds_and_recipes(here, begun, capsys):
     changed = {path for path in before if before[path] != after[path]}
     assert changed <= {"sweep.json", *(f"comparison.{ending}" for ending in ("md", "csv", "png", "svg"))}
     assert run(["sweep", "sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--out", "mine"]) == 6
+
+
+def test_its_runs_can_be_attacked_by_others(here, begun, capsys):
+    """And on some of the images; what was found before stands until it is asked for again."""
+    words = ["sweep", "sgd", "fgsm_rs", "--seeds", "2", *WORDS, "--out", "mine"]
+    assert run([*words, "--attack", "fgsm", "--first", "20"]) == 0
+    text = capsys.readouterr().out
+    assert "| recipe | seeds | clean | fgsm | seconds |" in text
+    assert "- `fgsm`: norm linf, radius 0.15" in text
+    assert "; 20 test images of digits" in text
+    assert [words[0] for words in begun] == ["eval"] * 4
+    assert run([*words, "--attack", "fgsm"]) == 0
+    assert "; 359 test images of digits" in capsys.readouterr().out
+    assert len(begun) == 8
+    assert run([*words, "--attack", "fgsm", "--first", "20"]) == 0
+    assert capsys.readouterr().out.splitlines()[:5] == text.splitlines()[:5]
+    assert run(words) == 0
+    assert "| recipe | seeds | clean | pgd-1 | seconds |" in capsys.readouterr().out
+    assert len(begun) == 8, "nothing is evaluated twice"
 
 
 def test_a_folder_of_other_things_is_refused(here, begun, capsys):
@@ -237,7 +255,8 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_figures(tmp_path, begun, ca
     assert sorted(words[0] for words in begun[1:]) == ["eval", "run"]
     alone = atentdsl.train("sgd", overrides=overrides, seed=5, device="cpu", out=tmp_path / "alone", quiet=True)
     assert json.loads((stopped / "evaluation.json").read_text()) == alone.evaluation
-    kept = json.loads((tmp_path / f"mine/evaluations/sgd/{stopped.name}.json").read_text())
+    (kept,) = (tmp_path / "mine/evaluations").glob(f"*/sgd/{stopped.name}.json")
+    kept = json.loads(kept.read_text())
     attacks = {"attacked_by": ["fgsm", "pgd-1"], "overrides": ["evaluate.independent=true"]}
     own = atentdsl.evaluate(alone, **attacks, device="cpu")
     assert kept == own
@@ -365,7 +384,8 @@ def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words", [["--seeds", "0"], ["--seeds", "a"], ["--seeds", "1,,2"], ["--seeds", ","], ["--jobs", "0"]]
+    "words",
+    [["--seeds", "0"], ["--seeds", "a"], ["--seeds", "1,,2"], ["--seeds", ","], ["--jobs", "0"], ["--first", "9"]],
 )
 def test_what_makes_no_sweep_is_a_usage_error(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
