@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from atentdsl.codegen import generate
+from atentdsl.recipe import load
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -194,3 +197,15 @@ def test_a_second_install_installs_nothing(tmp_path):
     later = (tmp_path / ".venv/installed-test").stat().st_mtime + 10
     os.utime(tmp_path / "constraints.txt", (later, later))
     assert planned().count("pip install") == 2
+
+
+RESULTS = sorted((ROOT / "docs/results").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_result_was_trained_by_is_still_a_recipe(path):
+    assert generate(load(path)).text
+
+
+def test_there_are_such_recipes():
+    assert RESULTS
