@@ -1,4 +1,5 @@
 import gzip
+import importlib.util
 import json
 import os
 import re
@@ -8,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sklearn
 import torch
-from sklearn.datasets import load_digits
 
 from atentdsl.runtime import datasets
 from atentdsl.runtime.datasets import digits
@@ -45,8 +44,9 @@ def test_an_unknown_data_set_has_no_description():
 
 
 def test_digits_are_those_of_scikit_learn():
-    arrays = datasets.load("digits")
-    published = load_digits()
+    from sklearn.datasets import load_digits  # here, as it takes two seconds in every process that collects the tests
+
+    arrays, published = datasets.load("digits"), load_digits()
     assert arrays.classes == 10
     for x, y in ((arrays.train_x, arrays.train_y), (arrays.test_x, arrays.test_y)):
         assert (x.dtype, y.dtype) == (torch.uint8, torch.int64)
@@ -112,7 +112,7 @@ print(json.dumps(said))
 def place_and_said(tmp_path_factory):
     """scikit-learn by links, but for its digits; where they are, and what is said of each file that is put there."""
     folder = tmp_path_factory.mktemp("site")
-    real, copy = Path(sklearn.__file__).parent, folder / "sklearn"
+    real, copy = Path(importlib.util.find_spec("sklearn").origin).parent, folder / "sklearn"
     place = copy / "datasets/data/digits.csv.gz"
     made = [copy, copy / "datasets", copy / "datasets/data"]
     for target in made:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
 import resource
@@ -18,7 +19,6 @@ from unittest import mock
 import attrs
 import pytest
 import torch
-import torchvision
 
 from atentdsl.runtime import datasets, health, machine, roots
 from atentdsl.runtime.datasets import cifar10, mnist
@@ -74,6 +74,8 @@ def examined(tmp_path_factory):
 
 
 def test_the_facts_are_the_machines(examined):
+    import torchvision  # where it is asked for: it takes a second, in every process that collects the tests
+
     facts = examined[1].facts
     assert facts.versions.torch == torch.__version__
     assert facts.versions.torchvision == torchvision.__version__
@@ -136,7 +138,7 @@ def test_torchvision_without_its_operators_is_found(tmp_path, monkeypatch):
     found = found_with(farm(tmp_path, "torchvision", "_C_stable.so"), monkeypatch)
     (finding,) = (finding for finding in found.findings if finding.about != "device")
     assert finding.about == "torchvision"
-    assert finding.wrong.startswith(f"torchvision {torchvision.__version__.split('+')[0]}")
+    assert finding.wrong.startswith(f"torchvision {importlib.metadata.version('torchvision').split('+')[0]}")
     assert f"does not fit torch {torch.__version__}: " in finding.wrong
     assert "nms" in finding.wrong or "custom C++ ops" in finding.wrong
     assert "pip install" in finding.mend
