@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import time
+from collections import Counter
 
 import numpy
 import pytest
@@ -13,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from benchmark.counting import CountingNetwork, batch
 from scipy.stats import binom
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from atentdsl.api.benchmarking import subject
 from atentdsl.benchmark import step
@@ -164,6 +166,37 @@ def ratio_of_the_loop(plan, moves, rounds=41):
     return at_most(
         [loop / limit for loop, limit in zip(timings.seconds["loop"], timings.seconds["limit"], strict=True)]
     )
+
+
+class Counting(TorchDispatchMode):
+    """Counts what torch is asked to compute, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.found[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def operations(step):
+    step()
+    with Counting() as counting:
+        step()
+    return counting.found
+
+
+@pytest.mark.parametrize("moves", [3, 4])
+def test_the_limit_computes_nothing_that_a_loop_by_hand_does_not(moves):
+    """But that a loss of each example is summed, and back, where the loop asks for the sum; a pass more is noticed."""
+    plan = generate(load("pgd_at_linf", [f"sampler.attack.moves={moves}"])).plan
+    measured = subject("pgd_at_linf", ["data.batch=16"], "cpu")
+    x, y = measured.batch()
+    limit, loop = limit_step(plan, measured.network, x, y), by_hand(measured.network, x, y, moves=3)
+    more = operations(limit) - operations(loop)
+    assert (more == {"aten.sum.default": 4, "aten.expand.default": 4}) == (moves == 3)
+    assert (more["aten.convolution.default"] > 0) == (moves == 4)
 
 
 def test_a_loop_by_hand_is_not_two_percent_faster():

@@ -126,7 +126,7 @@ def test_another_sweep_in_the_same_folder_is_refused(here, begun, capsys, words,
     assert (begun, files(here)) == ([], before)
 
 
-def test_a_recipe_that_was_changed_meanwhile_is_named(here, begun, capsys, monkeypatch):
+def test_a_recipe_that_was_changed_meanwhile_is_named(here, begun, capsys):
     stale = json.loads((here / "mine/sweep.json").read_text())
     stale["jobs"][0]["recipe_sha256"] = "0" * 64
     (here / "mine/sweep.json").write_text(json.dumps(stale))
