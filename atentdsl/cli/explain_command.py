@@ -18,23 +18,26 @@ def command(recipe: str, overrides: tuple[str, ...], full: bool) -> None:
 
     A unit is one network pass over the batch: a forward, an activation backward, or weight gradients.
     """
-    from atentdsl import api
-    from atentdsl.plan import dump, units, units_as_usually_written
+    from atentdsl.passes import stages
+    from atentdsl.plan import dump, lower, units, units_as_usually_written
+    from atentdsl.plan.cost import beside_the_steps
+    from atentdsl.recipe import load
 
-    compiled = api.compile(recipe, overrides)
-    for stage in compiled.stages:
+    checked = load(recipe, overrides)
+    history = stages(lower(checked), checked.compile)
+    for stage in history:
         effect = f": {stage.effect}" if stage.effect else ""
         click.echo(f"{stage.name}{effect}")
         click.echo(f"cost {units(stage.plan)} units")
         text = dump(stage.plan, None if full else LONGEST)
         click.echo("".join(f"    {line}\n" for line in text.split("\n")))
-    literal = compiled.stages[0].plan
-    click.echo(f"units a step, at a tolerance of {compiled.tolerance:g}")
+    literal, compiled = history[0].plan, history[-1].plan
+    click.echo(f"units a step, at a tolerance of {checked.compile.tolerance:g}")
     for label, count in (
         ("as usually written", units_as_usually_written(literal)),
         ("literal", units(literal)),
-        ("compiled", units(compiled.plan)),
+        ("compiled", units(compiled)),
     ):
         click.echo(f"    {label:<20} {count:>6}")
-    if compiled.beside:
-        click.echo(compiled.beside)
+    if beside := beside_the_steps(checked):
+        click.echo(beside)

@@ -16,6 +16,7 @@ from atentdsl.codegen.wrapping import INDENT, wrapped
 from atentdsl.passes import Stage, stages
 from atentdsl.plan import Plan, lower, units, units_as_usually_written
 from atentdsl.plan.calls import bound
+from atentdsl.plan.cost import beside_the_steps
 from atentdsl.plan.operations import Place, Update
 from atentdsl.plan.program import Goal
 from atentdsl.plan.values import Scheduled
@@ -37,7 +38,6 @@ class Compiled:
         text: the module.
         stages: the plan, literal and after each pass.
         tolerance: the share of the points' weights that was allowed to be left out.
-        beside: what training costs beside its steps, in words; empty where the steps are all.
     """
 
     name: str
@@ -45,7 +45,6 @@ class Compiled:
     text: str = attrs.field(repr=False)
     stages: tuple[Stage, ...] = attrs.field(repr=False)
     tolerance: float
-    beside: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -71,7 +70,7 @@ def generate(recipe: Recipe, goal: Goal = "train") -> Compiled:
     parts["functions"] = "\n\n\n".join(sources.functions.values())
     parts["imports"] = _imports(sources.imports | written.imports, written.runtime)
     text = _templates().get_template(f"{goal}.py.j2").render(parts)
-    return Compiled(recipe.name, goal, _tidy(text), history, recipe.compile.tolerance, beside(recipe))
+    return Compiled(recipe.name, goal, _tidy(text), history, recipe.compile.tolerance)
 
 
 @cache
@@ -94,18 +93,11 @@ def _provenance(recipe: Recipe, history: tuple[Stage, ...]) -> str:
         f"sha256 of the recipe's values: {recipe.digest()}",
         f"Cost: {units(plan)} units a step (a forward, an activation backward, weight gradients: 1 each);",
         f"      literal {units(history[0].plan)}, as usually written {units_as_usually_written(history[0].plan)}.",
-        *(f"      {line}" for line in wrap(beside(recipe) if plan.goal == "train" else "", LINE - 20)),
+        *(f"      {line}" for line in wrap(beside_the_steps(recipe) if plan.goal == "train" else "", LINE - 20)),
         f"Passes, at a tolerance of {recipe.compile.tolerance:g}:",
     ]
     lines += [f"    {stage.name}: {stage.effect}" for stage in history[1:]]
     return "\n".join(lines)
-
-
-def beside(recipe: Recipe) -> str:
-    """What a recipe's training costs beside its steps, in words; empty where the steps are all."""
-    optimizer: Any = recipe.optimizer
-    average = optimizer.weight_averaging
-    return "" if average is None else f"Beside the steps, weight averaging ({average.kind}): {average.costs}."
 
 
 def _training(recipe: Recipe, plan: Plan, written: Statements) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from atentdsl.plan.operations import Clean, Evaluate
 from atentdsl.plan.program import Plan
+from atentdsl.recipe import Recipe
 
 FORWARD = ACTIVATION_BACKWARD = WEIGHT_GRADIENTS = 1
 BOUNDS = 2  # passes
@@ -32,6 +35,13 @@ def units_as_usually_written(plan: Plan) -> int:
     """The same with `loss.backward()` at every gradient, which computes weight gradients that nobody reads."""
     evaluations = [operation for operation in plan.flat() if isinstance(operation, Evaluate)]
     return sum(_passes(o) * UNITS["loss" if o.wants == "loss" else "weights"] for o in evaluations) + _clean(plan)
+
+
+def beside_the_steps(recipe: Recipe) -> str:
+    """What a recipe's training costs beside its steps, in words; empty where the steps are all."""
+    optimizer: Any = recipe.optimizer
+    average = optimizer.weight_averaging
+    return "" if average is None else f"Beside the steps, weight averaging ({average.kind}): {average.costs}."
 
 
 def _clean(plan: Plan) -> int:

@@ -64,7 +64,7 @@ def check(
         wrong += over_moves(whole, path, part)
     wrong += compositions(whole, tables) if complete else []
     if complete and {"evaluate", "sampler"} <= tables.keys() and (tables["sampler"] or "sampler" not in meant):
-        wrong += evaluations(whole, tables["evaluate"], tables["sampler"], _top(whole))
+        wrong += evaluations(whole, tables["evaluate"], tables["sampler"])
     return tables, wrong
 
 
@@ -98,14 +98,7 @@ def _missing(whole: Written, documents: Sequence[Document], meant: set[str | Non
             yield Diagnostic("missing-schema", "the recipe does not say its schema", top, help=mend)
     for table, mend in REQUIRED.items():
         if table not in whole.value and table not in meant:
-            yield Diagnostic("missing-table", f"the table `[{table}]` is missing", _top(whole), help=mend)
-
-
-def _top(whole: Written) -> Span:
-    """Where what is nowhere can be pointed at: the line that begins the recipe."""
-    schema = whole.child("schema")
-    own = schema is not None and schema.document is whole.document
-    return schema.key() if schema is not None and own else Span(whole.document.name, 1, 1)
+            yield Diagnostic("missing-table", f"the table `[{table}]` is missing", whole.top(), help=mend)
 
 
 @cache

@@ -71,15 +71,15 @@ def _fresh(whole: Written, samplers: Sequence[Any], data: Any) -> Iterator[Diagn
     for i, sampler in enumerate(samplers):
         if sampler.batch != "fresh" or sampler.space == "data":
             continue
-        place = whole.walk_to(("sampler", i, "batch")).key()
+        batch = whole.walk_to(("sampler", i, "batch"))
         if any(before.space == "data" for before in samplers[:i]):
             message = "the points of the sampler before it belong to one batch, and each move would take another"
             mend = 'write `batch = "same"`, or put this sampler first'
-            yield Diagnostic("inconsistent", message, place, help=mend)
+            yield Diagnostic("inconsistent", message, batch.key(), help=mend)
         if data is not None and data.repeat > 1:
             message = f"each batch is repeated {data.repeat} times, and each move asks for a fresh one"
             mend = 'write `batch = "same"`, or drop `repeat` in `[data]`'
-            yield Diagnostic("inconsistent", message, place, help=mend)
+            yield Diagnostic("inconsistent", message, batch.key(), help=mend)
 
 
 def _carried(whole: Written, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
@@ -146,16 +146,16 @@ def _beside_the_clean_inputs(whole: Written, samplers: Sequence[Any], objective:
     for i, sampler in enumerate(samplers):
         if not sampler.moves or sampler.kernel is None or not primitive("targets", sampler.target.loss).clean:
             continue
-        place = whole.walk_to(("sampler", i, "target", "loss")).at()
+        loss = whole.walk_to(("sampler", i, "target", "loss"))
         before = any(other.space == "data" for other in samplers[:i])
         if sampler.space == "weights" and not before:
             message = f"`{sampler.target.loss}` has no gradient in the weights at the clean inputs themselves"
             mend = 'put a sampler of data before this one, or write `loss = "signal"`'
-            yield Diagnostic("inconsistent", message, place, help=mend)
+            yield Diagnostic("inconsistent", message, loss.at(), help=mend)
         elif sampler.space == "data" and not before and _starts_at_its_anchor(sampler):
             message = f"`{sampler.target.loss}` has no gradient at the clean input, where this chain starts"
             mend = 'start beside it: write `kind = "gaussian"` and `sd = 0.001` in `[sampler.start]`'
-            yield Diagnostic("inconsistent", message, place, help=mend)
+            yield Diagnostic("inconsistent", message, loss.at(), help=mend)
 
 
 def _clean_part(whole: Written, samplers: Sequence[Any], objective: Any) -> Iterator[Diagnostic]:
@@ -172,6 +172,8 @@ def _beside_interval_bounds(
 ) -> Iterator[Diagnostic]:
     """A loss of interval bounds holds for the whole ball around the input, of the network itself."""
     if objective is None or not primitive("objectives", objective.kind).bounded:
+        return
+    if not samplers and smoothing is None:
         return
     asking = whole.walk_to(("objective", "kind")).at(), "this objective bounds it"
     other = 'write `kind = "cross_entropy"` in `[objective]`'
@@ -209,14 +211,14 @@ def _restored(whole: Written, samplers: Sequence[Any], optimizer: Any) -> Iterat
     perturbing = [sampler for sampler in samplers if sampler.space == "weights"]
     if optimizer.restore != "after_update":
         return
-    place = whole.walk_to(("optimizer", "restore")).at()
+    restore = whole.walk_to(("optimizer", "restore"))
     if len(perturbing) != 1:
         message = f"{len(perturbing) or 'no'} samplers perturb the weights, and an update after one is asked for"
         mend = "drop `restore`" if not perturbing else "keep one sampler of the weights, or drop `restore`"
-        yield Diagnostic("inconsistent", message, place, help=mend)
+        yield Diagnostic("inconsistent", message, restore.at(), help=mend)
     elif perturbing[0].averaging.of == "displacement":
         message = "a displacement is a gradient at the anchor, and the update would be made elsewhere"
-        yield Diagnostic("inconsistent", message, place, help="drop `restore`, or average the gradient")
+        yield Diagnostic("inconsistent", message, restore.at(), help="drop `restore`, or average the gradient")
 
 
 def _averaged(whole: Written, optimizer: Any) -> Iterator[Diagnostic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from atentdsl.recipe.attack_names import KNOWN_NORMS, NORMS, AttackName, NotAnAttack, attack_name
@@ -14,18 +14,17 @@ from atentdsl.source import Diagnostic, Span
 NORM_WORDS = {"linf": "an l-infinity ball", "l2": "an l2 ball", "l1": "an l1 ball"}
 
 
-def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any], top: Span) -> Iterator[Diagnostic]:
+def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any]) -> Iterator[Diagnostic]:
     """What is inconsistent in `[evaluate]`, and between it and the samplers.
 
     Args:
         whole: the recipe as written.
         evaluate, samplers: validated.
-        top: where what is nowhere can be pointed at.
     """
     written = whole.child("evaluate") is not None
 
     def place(key: str) -> Span:
-        return whole.walk_to(("evaluate", key)).key() if written else top
+        return whole.walk_to(("evaluate", key)).key() if written else whole.top()
 
     if len(set(evaluate.attacks)) < len(evaluate.attacks):
         yield Diagnostic("inconsistent", "an attack is named twice", place("attacks"), help="name each attack once")
@@ -38,10 +37,10 @@ def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any], top
         try:
             names.append(attack_name(text))
         except NotAnAttack as error:
-            at = whole.walk_to(("evaluate", "attacks", i)).at() if written else top
+            at = whole.walk_to(("evaluate", "attacks", i)).at() if written else whole.top()
             yield Diagnostic("unknown-value", str(error), at, help=error.mend)
     for name in names:
-        found = list(_confined(whole, name, evaluate, samplers, place("attacks")))
+        found = list(_confined(whole, name, evaluate, samplers, lambda: place("attacks")))
         yield from found
         if found and threat(evaluate, samplers) is None:
             break  # what the others lack is the same
@@ -52,25 +51,25 @@ def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any], top
 
 
 def _confined(
-    whole: Written, name: AttackName, evaluate: Evaluate, samplers: Sequence[Any], place: Span
+    whole: Written, name: AttackName, evaluate: Evaluate, samplers: Sequence[Any], place: Callable[[], Span]
 ) -> Iterator[Diagnostic]:
-    """An attack has a ball, within the inputs' range."""
+    """An attack has a ball, within the inputs' range. The place is looked up where something is wrong alone."""
     ball = threat_of(name, evaluate, samplers)
     shared = threat(evaluate, samplers)
     known = KNOWN_NORMS.get(name.kind, NORMS)
     if ball is None:
-        yield _without_radius(whole, name, evaluate, samplers, shared, place)
+        yield _without_radius(whole, name, evaluate, samplers, shared, place())
     elif ball.norm not in known:
         message = f"`{name.text}` knows no perturbations in {ball.norm}"
         mend = f"write `{name.text},norm={known[0]},radius=…`, or take another attack"
-        yield Diagnostic("inconsistent", message, place, help=mend)
+        yield Diagnostic("inconsistent", message, place(), help=mend)
     elif ball.norm == "linf" and ball.radius > 1 and ball.path[0] == "sampler":
         message = f"the attacks take their radius from this ball, and {ball.radius:g} is larger than the inputs' range"
         mend = "inputs are in [0, 1]: for 8/255 write 0.031372549, or set `radius` in `[evaluate]`"
         yield Diagnostic("inconsistent", message, whole.walk_to(ball.path).at(), help=mend)
     elif ball.norm == "linf" and ball.radius > 1 and name.radius is not None:
         message = f"the radius of `{name.text}` is larger than the inputs' range"
-        yield Diagnostic("inconsistent", message, place, help="inputs are in [0, 1]: for 8/255 write 0.031372549")
+        yield Diagnostic("inconsistent", message, place(), help="inputs are in [0, 1]: for 8/255 write 0.031372549")
 
 
 def _without_radius(

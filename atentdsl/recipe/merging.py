@@ -32,6 +32,12 @@ class Written:
         """Where its value stands."""
         return self.document.value(self.path)
 
+    def top(self) -> Span:
+        """Of a recipe: the line that begins it, where what is nowhere can be pointed at."""
+        schema = self.child("schema")
+        own = schema is not None and schema.document is self.document
+        return schema.key() if schema is not None and own else Span(self.document.name, 1, 1)
+
     def source(self) -> str:
         """The value as it is written, of several lines the first; a table's header."""
         span = self.at()

@@ -140,14 +140,17 @@ def timed(*words):
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["explain", "atent_linf"], ["check", "atent_linf"]])
 def test_quick_commands_answer_in_half_a_second_and_load_no_torch(command):
     """Processor time, the fastest of several, in turns with a program that only validates a table: on a machine where
-    that takes longer than the fifth of a second it takes on a quiet one, so may the command.
+    that takes longer than the fifth of a second it takes on a quiet one, so may the command. What else the machine does
+    only adds to both, so a slow turn is followed by another, to a dozen.
     """
     times, validation = [], []
-    for _ in range(3):
+    for turn in range(12):
         done, seconds = timed("atentdsl", *command)
         assert done.returncode == 0, done.stderr
         times.append(seconds)
         validation.append(timed("-c", VALIDATES)[1])
+        if turn >= 2 and min(times) < max(0.5, 2.5 * min(validation)):
+            break
     assert min(times) < max(0.5, 2.5 * min(validation)), (times, validation)
     probe = (
         "import sys; from atentdsl.cli import run; run(sys.argv[1:]); "

@@ -21,6 +21,8 @@ from recipe.recipe_mutations import VALID
 from atentdsl.recipe import from_python, load
 from atentdsl.recipe.toml_text import toml_text
 from atentdsl.source import DEEPEST, RecipeError, parse
+from atentdsl.source import document as source_document
+from atentdsl.source.positions import locate
 
 RECIPE: dict[str, Any] = {
     "schema": 1,
@@ -158,6 +160,24 @@ def test_an_empty_dict_and_a_lone_surrogate_are_refused():
 def test_what_is_no_recipe_at_all_is_a_type_error(recipe):
     with pytest.raises(TypeError, match="a recipe is a path, a name, a dict or a `Recipe`, not a"):
         load(recipe)
+
+
+def test_a_recipe_without_mistakes_never_pays_for_its_places(monkeypatch):
+    """Where each key stands is asked for by what is wrong with it alone."""
+    asked = []
+
+    def located(text):
+        asked.append(text)
+        return locate(text)
+
+    monkeypatch.setattr(source_document, "locate", located)
+    for tables in VALID:
+        load(tables)
+    load("atent_linf", ["sampler.attack.moves=5"])
+    assert asked == []
+    with pytest.raises(RecipeError):
+        load(VALID[0] | {"optimizer": {}})
+    assert len(asked) == 1
 
 
 def test_the_cited_lines_of_a_dict_are_those_of_its_text():
