@@ -144,14 +144,16 @@ def test_quick_commands_answer_in_half_a_second_and_load_no_torch(command):
     only adds to both, so a slow turn is followed by another, to a dozen.
     """
     times, validation = [], []
-    for turn in range(12):
+
+    def within():
+        return min(times) < max(0.5, 2.5 * min(validation))
+
+    while len(times) < 3 or (not within() and len(times) < 12):
         done, seconds = timed("atentdsl", *command)
         assert done.returncode == 0, done.stderr
         times.append(seconds)
         validation.append(timed("-c", VALIDATES)[1])
-        if turn >= 2 and min(times) < max(0.5, 2.5 * min(validation)):
-            break
-    assert min(times) < max(0.5, 2.5 * min(validation)), (times, validation)
+    assert within(), (times, validation)
     probe = (
         "import sys; from atentdsl.cli import run; run(sys.argv[1:]); "
         "sys.exit('torch._C' in sys.modules or 'numpy' in sys.modules)"
