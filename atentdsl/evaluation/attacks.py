@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from atentdsl.evaluation.ball import Ball
 from atentdsl.evaluation.sampling import SamplerAttack, gradient_attack, recipe_attack
 from atentdsl.recipe import AttackName, Recipe, Threat, attack_name, load, threat, threat_of
-from atentdsl.recipe.attack_names import LIBRARY
+from atentdsl.recipe.attack_names import LIBRARY, OWN
 from atentdsl.runtime.errors import NotFinite, UnsuitedAttack
 from atentdsl.runtime.streams import key
 
@@ -111,6 +111,9 @@ def modules(found: Sequence[Attack]) -> dict[str, str]:
 
 
 def _named(recipe: Recipe, name: AttackName, within: Threat, classes: int) -> Attack:
+    if name.kind == OWN:
+        asked = within if name.norm or name.radius is not None else _own_ball(recipe) or within
+        return recipe_attack(name.text, recipe, asked, name.restarts or recipe.evaluate.restarts)
     ball = Ball(within.norm, within.radius)
     library = _library(name, ball, classes)
     if library is None:
@@ -143,8 +146,12 @@ def _library(name: AttackName, ball: Ball, classes: int) -> Any:
 def _of_recipe(text: str, evaluated: Recipe) -> Attack:
     source, _, rest = text.partition(",")
     other = load(source, _parted(rest))
-    own = threat(other.evaluate.model_copy(update={"radius": None, "norm": None}), other.samplers)
-    return recipe_attack(text, other, own or threat(evaluated.evaluate, evaluated.samplers))
+    return recipe_attack(text, other, _own_ball(other) or threat(evaluated.evaluate, evaluated.samplers))
+
+
+def _own_ball(recipe: Recipe) -> Threat | None:
+    """The ball that a recipe's samplers stay in, whatever it is evaluated in."""
+    return threat(recipe.evaluate.model_copy(update={"radius": None, "norm": None}), recipe.samplers)
 
 
 def _parted(overrides: str) -> list[str]:

@@ -16,6 +16,7 @@ from atentdsl.codegen import Compiled, as_module, generate
 from atentdsl.evaluation.ball import Ball
 from atentdsl.evaluation.with_gradient import WithGradient
 from atentdsl.recipe import AttackName, Recipe, Threat, load
+from atentdsl.recipe.evaluating import cannot_attack
 from atentdsl.runtime.accuracy import correct
 from atentdsl.runtime.errors import NotFinite, UnsuitedAttack, placed_among
 from atentdsl.runtime.streams import Streams, key
@@ -168,26 +169,25 @@ def gradient_attack(recipe: Recipe, name: AttackName, within: Threat) -> Sampler
     return SamplerAttack(name.text, ball, restarts, says, compiled, step=step, watches=name.watches, module=module)
 
 
-def recipe_attack(text: str, recipe: Recipe, within: Threat | None) -> SamplerAttack:
+def recipe_attack(text: str, recipe: Recipe, within: Threat | None, times: int = 1) -> SamplerAttack:
     """A recipe's own sampler as an attack: its last points, each restart a chain of its own, the network in eval mode.
 
     Args:
         text: what it was asked for by.
         recipe: whose sampler attacks; schedules over epochs and steps are where its training ends.
         within: the ball that points have to be in, to count; the sampler's own where it has one is checked instead.
+        times: how often all its chains are drawn.
 
     Raises:
         UnsuitedAttack: it has no sampler of data, one of weights, a margin search, or no ball.
     """
-    if not recipe.samplers or any(sampler.space != "data" for sampler in recipe.samplers):  # type: ignore[attr-defined]
-        raise UnsuitedAttack(text, "an attack perturbs images alone: take a recipe whose samplers are of data")
-    if any(sampler.kind == "margin_search" for sampler in recipe.samplers):
-        why = "a margin search ends where each image's class ends, however far, and not in a ball"
-        raise UnsuitedAttack(text, f"{why}: take `pgd-20`, or for nearest points `deepfool`")
+    if why := cannot_attack(recipe.samplers):
+        mend = "take a recipe whose samplers are of data, `pgd-20`, or for nearest points `deepfool`"
+        raise UnsuitedAttack(text, f"it attacks by its samplers, and {why}: {mend}")
     if within is None:
         raise UnsuitedAttack(text, "its sampler has no ball, nor has the evaluation: set `evaluate.radius`")
     samplers = [dict(sampler) for sampler in recipe.values()["sampler"]]
-    restarts = 1
+    restarts = times
     for sampler in samplers:
         restarts *= sampler["restarts"]
         sampler |= {"mode": "eval", "restarts": 1}

@@ -3,6 +3,7 @@
     pgd-20                            twenty steps of projected gradient descent; what is not said, `[evaluate]` says
     pgd-40,restarts=10,loss=margin    with settings of its own
     table2-pgd                        an attack of the paper's tables, by its name
+    sampler,restarts=5                the recipe's own samplers, as many times
 
 A value is read when the recipe is checked; no attack is looked for that the recipe cannot run.
 """
@@ -24,6 +25,8 @@ LOSSES = ("cross_entropy", "dlr", "margin")
 
 PARTS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
 """The attacks that AutoAttack is made of, each by itself."""
+OWN = "sampler"
+"""The recipe's own samplers, which attack as they train."""
 LIBRARY = ("autoattack", "autoattack-plus", "autoattack-rand", *PARTS)
 
 # What each attack takes beside its norm and radius, and the norms that it knows.
@@ -32,6 +35,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "fgsm": ("loss",),
     "cw": ("restarts",),
     "deepfool": (),
+    OWN: ("restarts",),
     **dict.fromkeys(LIBRARY, ()),
 }
 KNOWN_NORMS: Mapping[str, tuple[Norm, ...]] = {"deepfool": ("linf", "l2"), "cw": ("linf", "l2")}
@@ -74,7 +78,7 @@ class AttackName:
 
     Attributes:
         text: as written; names the attack in every report.
-        kind: `pgd`, `fgsm`, `cw`, `deepfool`, or one of AutoAttack's versions and parts.
+        kind: `pgd`, `fgsm`, `cw`, `deepfool`, `sampler`, or one of AutoAttack's versions and parts.
         steps: of projected gradient descent; 1 for the fast gradient sign method, 0 where it has none.
         norm, radius, step_size, restarts: lengths in units of inputs in [0, 1].
         loss: what is climbed.

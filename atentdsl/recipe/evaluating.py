@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from atentdsl.recipe.attack_names import KNOWN_NORMS, NORMS, AttackName, NotAnAttack, attack_name
+from atentdsl.recipe.attack_names import KNOWN_NORMS, NORMS, OWN, AttackName, NotAnAttack, attack_name
 from atentdsl.recipe.merging import Written
 from atentdsl.recipe.tables import Evaluate
 from atentdsl.recipe.threat import Threat, scheduled, threat, threat_of
@@ -33,13 +33,20 @@ def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any]) -> 
         mend = 'write `select = "robust"` or `select = "clean"`, or drop `patience`'
         yield Diagnostic("inconsistent", message, place("patience"), help=mend)
     names: list[AttackName] = []
+    unfit = cannot_attack(samplers)
     for i, text in enumerate(evaluate.attacks):
         try:
-            names.append(attack_name(text))
+            name = attack_name(text)
         except NotAnAttack as error:
             at = whole.walk_to(("evaluate", "attacks", i)).at() if written else whole.top()
             yield Diagnostic("unknown-value", str(error), at, help=error.mend)
-    for name in names:
+            continue
+        names.append(name)
+        if name.kind == OWN and unfit:
+            at = whole.walk_to(("evaluate", "attacks", i)).at()
+            mend = "take another attack, `pgd-20` for one; another recipe's samplers attack by `--attack`"
+            yield Diagnostic("inconsistent", f"`{text}` is the recipe's own samplers, and {unfit}", at, help=mend)
+    for name in (name for name in names if name.kind != OWN or not unfit):
         found = list(_confined(whole, name, evaluate, samplers, lambda: place("attacks")))
         yield from found
         if found and threat(evaluate, samplers) is None:
@@ -48,6 +55,17 @@ def evaluations(whole: Written, evaluate: Evaluate, samplers: Sequence[Any]) -> 
         message = "robust accuracy cannot select a checkpoint without an attack that training can be watched by"
         mend = 'name a `pgd-N` or `fgsm` among the attacks, or set `select = "clean"`'
         yield Diagnostic("inconsistent", message, place("select"), help=mend)
+
+
+def cannot_attack(samplers: Sequence[Any]) -> str:
+    """Why samplers are no attack, in words; empty where they are one: they perturb images, and stay near them."""
+    if not samplers:
+        return "there is none"
+    if any(sampler.space != "data" for sampler in samplers):
+        return "one is of weights, where an attack perturbs images alone"
+    if any(sampler.kind == "margin_search" for sampler in samplers):
+        return "a margin search ends where each image's class ends, however far, and not in a ball"
+    return ""
 
 
 def _confined(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atentdsl.primitives import registry
+from atentdsl.recipe.attack_names import WRITTEN
 from atentdsl.recipe.grammar import Place, Shape, follow, header, number, singular
 from atentdsl.recipe.merging import Written, changed_by_name
 from atentdsl.recipe.toml_text import value_text
@@ -29,7 +30,8 @@ _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "begin with a letter or digit; go on with letters, digits, `.`, `_` and `-`",
     r"^[a-z][a-z0-9_]*$": "begin with a small letter; go on with small letters, digits and `_`",
     r"^[^\x00-\x1f\x7f]+$": 'write `"random"`, or a path to a run, a safetensors file or a state dict',
-    r"^pgd-[1-9][0-9]{0,3}$": "write `pgd-20` for twenty steps of projected gradient descent",
+    rf"^{WRITTEN.pattern}$": "write a name of `atentdsl list attacks`, settings behind it as in `pgd-9,restarts=2`; "
+    "the recipe's own samplers are `sampler`, and another's attack by `--attack`",
 }
 _LONGEST = 60
 

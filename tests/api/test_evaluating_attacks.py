@@ -59,7 +59,7 @@ def test_only_a_recipe_that_attacks(subject):
         ("nowhere/mine.toml", RecipeError, "nowhere/mine.toml"),
         ("atent_linf,sampler.attack.movs=1", RecipeError, "movs"),
         ("pgd-20,restarts=x", RecipeError, "cannot be `x`"),
-        ("sgd", UnsuitedAttack, "an attack perturbs images alone"),
+        ("sgd", UnsuitedAttack, "it attacks by its samplers, and there is none"),
     ],
 )
 def test_what_cannot_attack_is_said(subject, asked, error, said):

@@ -106,9 +106,10 @@ def test_the_ball_is_its_samplers_own_or_the_evaluations():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("sgd", "an attack perturbs images alone: take a recipe whose samplers are of data"),
-        ("entropy_sgd", "an attack perturbs images alone"),
-        ("entropy_sgd_atent", "an attack perturbs images alone"),
+        ("sgd", "it attacks by its samplers, and there is none: take a recipe whose samplers are of data"),
+        ("entropy_sgd", "it attacks by its samplers, and one is of weights, where an attack perturbs images alone"),
+        ("entropy_sgd_atent", "it attacks by its samplers, and one is of weights"),
+        ("mma", "it attacks by its samplers, and a margin search ends where each image's class ends"),
     ],
 )
 def test_recipes_that_cannot_attack_are_refused(text, said):
@@ -133,6 +134,47 @@ def test_every_shipped_recipe_attacks_or_says_why_not(name):
     else:
         with pytest.raises(UnsuitedAttack):
             attack(name)
+
+
+def by_its_own(name, text="sampler", *overrides):
+    recipe = atentdsl.load(name, [f"evaluate.attacks=['{text}']", "evaluate.select=last", *overrides])
+    (found,) = attacks(recipe, 10)
+    return found
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_every_shipped_recipe_is_attacked_by_its_own_samplers_or_says_why_not(name):
+    recipe = atentdsl.load(name)
+    if recipe.samplers and all(sampler.space == "data" and sampler.kind == "chain" for sampler in recipe.samplers):
+        own = by_its_own(name)
+        asked = attack(name, atentdsl.load(name, ["evaluate.attacks=[]", "evaluate.select=last"]))
+        assert (own.compiled.text, own.ball, own.confined) == (asked.compiled.text, asked.ball, asked.confined)
+        assert (own.name, asked.restarts) == ("sampler", own.restarts)
+    else:
+        with pytest.raises(RecipeError, match="`sampler` is the recipe's own samplers, and"):
+            by_its_own(name)
+
+
+def test_its_own_samplers_draw_what_they_draw_for_another(network):
+    model, x, y = network
+    own = by_its_own("atent_linf", "sampler,restarts=2", "sampler.attack.restarts=3")
+    assert (own.restarts, attack("atent_linf,sampler.attack.restarts=3").restarts) == (6, 3)
+    expected = attack("atent_linf").perturbed(model, x, y, 3)
+    assert torch.equal(own.perturbed(model, x, y, 3), expected)
+    assert not torch.equal(own.perturbed(model, x, y, 3, restart=1), expected)
+
+
+def test_the_ball_of_its_own_samplers_is_theirs_but_for_one_that_the_name_says():
+    """A wider ball of the evaluation would be claimed, and not be searched."""
+    wider = ["evaluate.radius=0.3", "evaluate.restarts=4"]
+    assert by_its_own("atent_linf", "sampler", *wider).ball.radius == 0.18
+    assert by_its_own("atent_linf", "sampler", *wider).restarts == 4
+    assert by_its_own("atent_linf", "sampler,radius=0.1,restarts=2", *wider).ball.radius == 0.1
+    assert by_its_own("atent_linf", "sampler,radius=0.1,restarts=2", *wider).restarts == 2
+    said = by_its_own("atent_linf", "sampler,norm=l2,radius=1.0").ball
+    assert (said.norm, said.radius) == ("l2", 1.0)
+    loose = by_its_own("atent_linf", "sampler", "evaluate.radius=0.2", 'sampler.attack.projection=[{kind="box"}]')
+    assert loose.ball.radius == 0.2
 
 
 def test_paths_are_relative_to_where_one_stands_and_unknown_ones_are_said(network, tmp_path, monkeypatch):

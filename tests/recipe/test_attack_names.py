@@ -12,7 +12,17 @@ from recipe.recipe_texts import TEXT
 from atentdsl.evaluation import attacks
 from atentdsl.evaluation.sampling import SamplerAttack
 from atentdsl.recipe import attack_names, load, threat_of
-from atentdsl.recipe.attack_names import KEYS, KNOWN_NORMS, NORMS, PRESETS, WRITTEN, NotAnAttack, attack_name, names
+from atentdsl.recipe.attack_names import (
+    KEYS,
+    KNOWN_NORMS,
+    NORMS,
+    OWN,
+    PRESETS,
+    WRITTEN,
+    NotAnAttack,
+    attack_name,
+    names,
+)
 from atentdsl.source import RecipeError
 from atentdsl.testing.mutants import edited
 
@@ -78,12 +88,13 @@ def test_no_preset_is_left_out_here():
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_kind_in_every_norm_parses_and_checks_or_says_why_not(kind, norm):
     text = f"{kind.replace('N', '3')},norm={norm},radius=0.5"
+    evaluated = "atent_linf" if kind == OWN else "sgd"  # which has no samplers of its own
     if norm not in KNOWN_NORMS.get(kind, NORMS):
         with pytest.raises(NotAnAttack, match=r"`norm` of .* cannot be `l1`") as caught:
             attack_name(text)
         assert caught.value.mend == "write one of: linf, l2"
         return
-    recipe = load("sgd", [f"evaluate.attacks=['{text}']", "evaluate.select=last"])
+    recipe = load(evaluated, [f"evaluate.attacks=['{text}']", "evaluate.select=last"])
     (made,) = attacks(recipe, 10)
     assert (made.name, made.ball.norm, made.ball.radius) == (text, norm, 0.5)
 
@@ -150,7 +161,7 @@ def test_settings_are_read_in_any_order(steps, order, many, number):
 @pytest.mark.parametrize(
     ("text", "said", "mend"),
     [
-        ("pdg-20", "there is no attack `pdg-20`", "there are: pgd-N, fgsm, cw, deepfool, autoattack"),
+        ("pdg-20", "there is no attack `pdg-20`", "there are: pgd-N, fgsm, cw, deepfool, sampler, autoattack"),
         ("pgd", "there is no attack `pgd`", "did you mean `pgd-20`?"),
         ("pgd-0", "there is no attack `pgd-0`", "did you mean `pgd-20`?"),
         ("autoatack", "there is no attack `autoatack`", "did you mean `autoattack`?"),
@@ -206,6 +217,12 @@ def test_all_that_is_wrong_is_said_at_once_with_its_place_and_mend(here):
             'attacks = ["pgd-20,radius=8"]',
             "the radius of `pgd-20,radius=8` is larger than the inputs' range",
             "inputs are in [0, 1]: for 8/255 write 0.031372549",
+        ),
+        (
+            'attacks = ["pgd-20", "mine/atent.toml"]',
+            '`attacks[1]` cannot be `"mine/atent.toml"`',
+            "write a name of `atentdsl list attacks`, settings behind it as in `pgd-9,restarts=2`; the recipe's own "
+            "samplers are `sampler`, and another's attack by `--attack`",
         ),
         ('attacks = ["fgsm", "fgsm"]', "an attack is named twice", "name each attack once"),
         (
