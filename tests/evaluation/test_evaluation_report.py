@@ -23,7 +23,8 @@ from atentdsl.testing.mutants import edited
 def made(*texts: str, **evaluate: object):
     overrides = [f"evaluate.{key}={value}" for key, value in {"radius": 0.05, **evaluate}.items()]
     select = "robust" if any(text.startswith(("pgd", "fgsm")) for text in texts) else "last"
-    recipe = atentdsl.load("sgd", [*overrides, f"evaluate.attacks={list(texts)!r}", f"evaluate.select={select}"])
+    trained = "atent_linf" if "sampler" in texts else "sgd"  # which has none of its own
+    recipe = atentdsl.load(trained, [*overrides, f"evaluate.attacks={list(texts)!r}", f"evaluate.select={select}"])
     return attacks(recipe, 10)
 
 
