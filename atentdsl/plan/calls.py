@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 from atentdsl.plan.values import Call, Scheduled
 from atentdsl.primitives import registry
-from atentdsl.primitives.primitive import Kinded
+from atentdsl.primitives.primitive import Kinded, arguments
 
 # Arguments of primitives' functions that are bound to values of the step, never to parameters of the same name.
 TENSORS = frozenset(
@@ -29,7 +28,7 @@ def bound(family: str, kind: str, parameters: Mapping[str, Any], lengths: Length
         return bound(family, *simpler, lengths)
     if primitive.function is None:
         return Call(family, kind)
-    asked = inspect.signature(primitive.function).parameters
+    asked = arguments(primitive.function)
     return Call(family, kind, tuple((name, parameters[name]) for name in asked if name in set(parameters) - TENSORS))
 
 
@@ -70,7 +69,7 @@ def coefficients(sampler: Any) -> list[Fraction]:
     averaging = sampler.averaging
     function = registry.primitive("averaging", averaging.kind).coefficients
     assert function is not None, f"averaging/{averaging.kind} gives no coefficients"
-    asked = inspect.signature(function).parameters
+    asked = arguments(function)
     own = {name: value for name, value in averaging.parameters().items() if name in asked}
     weights: list[Fraction] = function(sampler.moves, **own)
     return weights

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Literal
 
 import attrs
 
 from atentdsl.primitives import registry
-from atentdsl.primitives.primitive import Primitive
+from atentdsl.primitives.primitive import Primitive, arguments
 
 Role = Literal["function", "energy", "inside", "acceptance"]
 """Which of a primitive's functions is called: `atentdsl.primitives.primitive.Primitive` says what they are."""
-
-
-@cache
-def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
 
 
 @attrs.frozen
@@ -64,7 +57,7 @@ class Call:
     @property
     def asks(self) -> tuple[str, ...]:
         """The names of its function's arguments, in their order."""
-        return _arguments(self.function)
+        return arguments(self.function)
 
     def as_its(self, role: Role) -> Call:
         """The same primitive's function of another role, with the numbers that it asks for."""

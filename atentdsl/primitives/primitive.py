@@ -65,14 +65,16 @@ class Primitive:
     @property
     def clean(self) -> tuple[str, ...]:
         """The function's arguments that are logits at the clean inputs: those whose names begin with `clean`."""
-        return () if self.function is None else _clean(self.function)
+        asked = () if self.function is None else arguments(self.function)
+        return tuple(name for name in asked if name.partition("_")[0] == "clean")
 
     @property
     def bounded(self) -> bool:
         """Whether the function reads `worst`, logits that interval bounds give."""
-        return self.function is not None and "worst" in inspect.signature(self.function).parameters
+        return self.function is not None and "worst" in arguments(self.function)
 
 
 @cache
-def _clean(function: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(name for name in inspect.signature(function).parameters if name.partition("_")[0] == "clean")
+def arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names that a primitive's function asks for, in its order; looked up once."""
+    return tuple(inspect.signature(function).parameters)
