@@ -166,7 +166,11 @@ def test_other_data_are_refused_with_both_hashes(tmp_path):
     [
         # What is measured is small beside what is trained on.
         ("data.batch", ["--set", "data.batch=1200", "--set", "evaluate.batch=32", "--max-steps", "20"]),
-        ("evaluate.batch", ["--set", "evaluate.restarts=2", "--set", "data.batch=8", "--max-steps", "1"]),
+        pytest.param(
+            "evaluate.batch",
+            ["--set", "evaluate.restarts=2", "--set", "data.batch=8", "--max-steps", "1"],
+            marks=pytest.mark.long,  # the same by a raised error: `tests/evaluation/test_cascade.py`
+        ),
     ],
 )
 def test_exhausted_memory_names_a_batch_that_fits(tmp_path, key, words):
