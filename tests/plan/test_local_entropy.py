@@ -12,6 +12,7 @@ whose standard deviation in each weight is at most eps sqrt(2 / (eta K)) plus wh
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 import attrs
 import pytest
@@ -87,6 +88,12 @@ def chain(interpret=INTERPRETER.interpret, seed=0):
     return torch.cat([w for w, _ in trace.kept]), model
 
 
+@cache
+def unedited():
+    """Drawn once for the two tests that look at it."""
+    return chain()
+
+
 def deviations(points):
     """gamma mean(w - w') - mean grad L(w'), in standard errors, for each weight."""
     gradients = (points @ A.T - B) @ A / ROWS
@@ -97,7 +104,7 @@ def deviations(points):
 
 
 def test_the_identity_holds_within_its_statistical_error():
-    points, model = chain()
+    points, model = unedited()
     assert len(points) == MOVES - BURN_IN
     assert float(deviations(points).abs().max()) < 5
     assert torch.equal(model.w.detach(), ANCHOR)
@@ -107,7 +114,7 @@ def test_the_chains_law_is_the_discretised_one():
     """Mean H^-1 (A'b / rows + gamma w) and covariance T / (H - eta/2 H^2), with H = A'A / rows + gamma: exact for a
     quadratic; each eigenvalue's autocorrelation time, 2 / (eta h), says how many independent points there are.
     """
-    points, _ = chain()
+    points, _ = unedited()
     hessian = A.T @ A / ROWS + GAMMA * torch.eye(SIZE, dtype=torch.float64)
     values, vectors = torch.linalg.eigh(hessian)
     centre = torch.linalg.solve(hessian, A.T @ B / ROWS + GAMMA * ANCHOR)
