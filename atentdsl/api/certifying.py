@@ -94,6 +94,7 @@ def certify(
     from atentdsl.runtime import devices
     from atentdsl.runtime.directory import RunDirectory
     from atentdsl.runtime.errors import NotCertifiable
+    from atentdsl.runtime.network import weights_sha256
 
     smoothing = Smoothing(sigma, n0, n, alpha)
     if any(not radius >= 0 for radius in radii):
@@ -122,7 +123,7 @@ def certify(
         "images": len(images),
         "data": checked.data.name if images.name is None else images.name,
         "data_sha256": images.digest(),
-        "weights_sha256": weights_of(network),
+        "weights_sha256": weights_sha256(network),
         "device": chosen.type,
     }
     if data is not None:
@@ -251,19 +252,6 @@ def first_of(images: Images, number: int) -> Images:
     import attrs
 
     return attrs.evolve(images, x=images.x[:number], y=images.y[:number])
-
-
-def weights_of(network: nn.Module) -> str:
-    """sha256 of the network's parameters and buffers, with their names."""
-    import hashlib
-
-    import torch
-
-    seen = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        seen.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return seen.hexdigest()
 
 
 def _inside(run: RunDirectory, smoothing: Smoothing, split: str, seed: int, first: int | None) -> Path:

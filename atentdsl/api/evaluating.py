@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from atentdsl.api import subjects
 from atentdsl.api.attacking import instead, is_recipe
+from atentdsl.api.going_on import going_on
 from atentdsl.api.recipes import Source, load
 from atentdsl.api.resolving import resolve
 from atentdsl.api.scrutiny import scrutinised
@@ -38,6 +39,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     user_code: bool = True,
     trust: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Clean and robust accuracy of a run's checkpoint, or of the caller's own network, under a recipe's attacks.
 
@@ -63,6 +65,10 @@ def evaluate(
             and not from the run.
         user_code: whether a network that is named as `module:attribute` may be imported and run.
         trust: reads `[model] init` from a TorchScript archive or an exported program too, which can run code.
+        tell: is told when what an evaluation of before had found is taken up.
+
+    Of an installed architecture, what an attack has found is kept in the user's cache, batch by batch, until the
+    evaluation has ended: the same one again goes on from there.
 
     Where a check fails, or a curve says that a figure is not final, `warnings` says so and stands first.
 
@@ -74,8 +80,9 @@ def evaluate(
         NotARunDirectory, CheckpointBroken: the run cannot be read; says what is missing or damaged.
         SubjectRefused: there is no network to evaluate; says what to say with the subject.
         UnsuitedAttack, ExtraMissing: an attack cannot be made on this network, or needs a package that is not here.
+        EvaluationInterrupted: it was stopped, and what is kept spares the next one work. A KeyboardInterrupt.
     """
-    from atentdsl.evaluation import attacks, evaluation
+    from atentdsl.evaluation import attacks
     from atentdsl.evaluation.whitebox import evaluated_ball, leading
     from atentdsl.reporting.curves import require_room
     from atentdsl.runtime import allocator, checkpoint, devices
@@ -125,22 +132,14 @@ def evaluate(
     images = (images if first is None else leading(images, first)).to(chosen)
     allocator.keep()  # an attack frees and asks for the same tensors again and again
     trained = subjects.trained(own) if own and not elsewhere else None
-    found = evaluation(
-        network,
-        images,
-        attacks(checked, classes_of(network, images), recipes),
-        split_name,
-        checked.header.seed,
-        checked.evaluate.batch,
-        trained=trained,
-        independent=checked.evaluate.independent,
-        precision=checked.evaluate.precision,
-    )
-    if first is not None:
-        found["first"] = first
-    folder = None if curves is None else Path(curves)
-    other = None if transfer_from is None else transfer_from.to(chosen)
-    return scrutinised(network, images, checked, found, sanity=sanity, curves=folder, source=other)
+    made = attacks(checked, classes_of(network, images), recipes)
+    with going_on(checked, network, made, chosen, own=model is not None, tell=tell) as evaluation:
+        found = evaluation(network, images, made, split_name, trained=trained)
+        if first is not None:
+            found["first"] = first
+        folder = None if curves is None else Path(curves)
+        other = None if transfer_from is None else transfer_from.to(chosen)
+        return scrutinised(network, images, checked, found, sanity=sanity, curves=folder, source=other)
 
 
 def awaits_evaluation(run: str | Path) -> bool:

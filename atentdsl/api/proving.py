@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from atentdsl.api import subjects
-from atentdsl.api.certifying import FIGURE, SUMMARY, first_of, inside, network_and_images, recipe_of, weights_of
+from atentdsl.api.certifying import FIGURE, SUMMARY, first_of, inside, network_and_images, recipe_of
 from atentdsl.api.recipes import Source, load
 from atentdsl.api.work import Run
 from atentdsl.recipe.threat import threat
@@ -75,6 +75,7 @@ def certify_intervals(
     from atentdsl.runtime.errors import NotCertifiable
     from atentdsl.runtime.interruption import interruptions_heeded
     from atentdsl.runtime.manifest import versions
+    from atentdsl.runtime.network import weights_sha256
 
     place = subject.path if isinstance(subject, Run) else subject
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
@@ -102,7 +103,7 @@ def certify_intervals(
         "split": subjects.GIVEN if data is not None else split,
         "data": subjects.GIVEN if data is not None else images.name or checked.data.name,
         "data_sha256": images.digest(),
-        "weights_sha256": weights_of(network),
+        "weights_sha256": weights_sha256(network),
         "device": chosen.type,
         "versions": versions(),
         **found,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from atentdsl.api import subjects
+from atentdsl.api.going_on import going_on
 from atentdsl.codegen import as_module
 from atentdsl.primitives.registry import primitive
 from atentdsl.recipe import Recipe
@@ -186,7 +187,7 @@ class Work:
         max_steps: int | None,
         content: Mapping[str, Any] | None,
     ) -> Run:
-        from atentdsl.evaluation import evaluation, watching
+        from atentdsl.evaluation import watching
         from atentdsl.runtime import checkpoint, snapshot
         from atentdsl.runtime.directory import EVALUATION, MANIFEST, MODULE, RECIPE
         from atentdsl.runtime.errors import Interrupted
@@ -238,20 +239,10 @@ class Work:
         checkpoint.load(self.network, kept.path, sealed=True)
         images, split = (self.validation, "validation") if self.held is None else (self.held, "test")
         trained = subjects.trained(directory.manifest())
-        seed, size = recipe.header.seed, recipe.evaluate.batch
-        result = evaluation(
-            self.network,
-            images,
-            self.attacks,
-            split,
-            seed,
-            size,
-            heed,
-            trained,
-            independent=recipe.evaluate.independent,
-            precision=recipe.evaluate.precision,
-        )
-        directory.write_json(EVALUATION, result)
+        own = made["model"] == subjects.GIVEN
+        with going_on(recipe, self.network, self.attacks, self.device, own=own) as evaluation:
+            result = evaluation(self.network, images, self.attacks, split, between=heed, trained=trained)
+            directory.write_json(EVALUATION, result)
         snapshot.remove_all_but_newest(directory.checkpoints)
         return Run(directory.path, recipe, self.network, result)
 

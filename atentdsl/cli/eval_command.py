@@ -68,6 +68,8 @@ def command(
     A run that ended before its evaluation gets its `evaluation.json`; one that has it keeps it as it is, and one whose
     training is not over gets none. With `--set model.init=PATH` the weights at PATH are evaluated in the checkpoint's
     place, and nothing is written; nor is it for what is no run, nor with --attack, --first, --sanity or --curves.
+
+    Interrupted, the same command goes on after the last batch of images that an attack had ended on.
     """
     from atentdsl import api
     from atentdsl.runtime.directory import EVALUATION, RunDirectory
@@ -86,6 +88,7 @@ def command(
         device=device,
         user_code=user_code,
         trust=trust,
+        tell=lambda text: click.echo(f"atentdsl: {text}", err=True),
     )
     asked = overrides or attacked_by or first or sanity or curves
     if Path(subject).is_dir() and split == "test" and not asked and api.awaits_evaluation(subject):

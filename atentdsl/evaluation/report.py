@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from atentdsl.evaluation.attacks import Attack
 from atentdsl.evaluation.intervals import CONFIDENCE, interval
-from atentdsl.runtime.accuracy import answers
+from atentdsl.runtime.accuracy import Withstands, answers
 from atentdsl.runtime.data import Images
 
 
@@ -26,6 +26,7 @@ def evaluation(
     *,
     independent: bool = False,
     precision: str = "float32",
+    remember: Callable[[Withstands], Withstands] = lambda attack: attack,
 ) -> dict[str, Any]:
     """Clean and robust accuracy, as fractions, with exact 95 % intervals, each attack with its whole setting.
 
@@ -33,7 +34,7 @@ def evaluation(
     under it and under those that its `after` names. `worst` is the least of each image over all attacks in a ball.
 
     Args:
-        model, images, attacks, seed, batch, between: as for `answers`.
+        model, images, attacks, seed, batch, between, remember: as for `answers`.
         split: which part of the data the images are.
         trained: how the network was trained: the precision of the passes, and the compiler's tolerance; None where it
             is not known.
@@ -46,7 +47,7 @@ def evaluation(
     for i, attack in enumerate(attacks):
         after.append([] if independent else [j for j in range(i) if attacks[j].ball == attack.ball])
     asked = InBfloat16(model) if precision == "bfloat16" else model
-    found = answers(asked, images, [attack.withstands for attack in attacks], seed, batch, between, after)
+    found = answers(asked, images, [attack.withstands for attack in attacks], seed, batch, between, after, remember)
     n = len(images)
     said: dict[str, Any] = {}
     for attack, held, count, earlier in zip(attacks, found.held, found.attacked, after, strict=True):

@@ -71,6 +71,7 @@ def answers(
     batch: int = 512,
     between: Callable[[], None] = lambda: None,
     after: Sequence[Sequence[int]] | None = None,
+    remember: Callable[[Withstands], Withstands] = lambda attack: attack,
 ) -> Answers:
     """What the network answers in eval mode, on the images' device.
 
@@ -86,6 +87,7 @@ def answers(
         batch: images at a time; the attacks' draws depend on it.
         between: called before each batch, and before each attack on one; may raise, to stop it there.
         after: for each attack, the earlier ones it comes after, by their places; none where not given.
+        remember: makes of an attack one that may know answers of before; not of one that only tries a batch's size.
 
     Raises:
         NotFinite: a logit is no finite number; names the image.
@@ -93,7 +95,7 @@ def answers(
     """
     after = after or [()] * len(attacks)
     try:
-        return _measured(model, images, attacks, seed, batch, between, after)
+        return _measured(model, images, [remember(attack) for attack in attacks], seed, batch, between, after)
     except (MemoryError, RuntimeError) as error:
         if not memory.is_exhausted(error):
             raise

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from atentdsl.runtime.evaluation_errors import (
     CertificationInterrupted,
+    EvaluationInterrupted,
     ExtraMissing,
     NotCertifiable,
     NotComparable,
@@ -29,6 +30,7 @@ __all__ = [
     "DataMissing",
     "DeviceUnavailable",
     "Diverged",
+    "EvaluationInterrupted",
     "ExtraMissing",
     "Interrupted",
     "MemoryExhausted",

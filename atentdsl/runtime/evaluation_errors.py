@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CertificationInterrupted",
+    "EvaluationInterrupted",
     "ExtraMissing",
     "NotCertifiable",
     "NotComparable",
@@ -62,6 +63,24 @@ class CertificationInterrupted(KeyboardInterrupt):
     def __str__(self) -> str:
         kept = f"{self.done} of {self.images} images, which are kept in {self.folder}"
         return f"interrupted after {kept}; the same command again goes on from there"
+
+
+class EvaluationInterrupted(KeyboardInterrupt):
+    """An evaluation was asked to stop, and what its attacks had found is kept; the command line ends with status 130.
+
+    `batches` is how many of their batches are.
+
+    >>> print(EvaluationInterrupted(2))
+    interrupted; 2 batches of attacks are kept for a month, and the same evaluation again goes on from there
+    """
+
+    def __init__(self, batches: int) -> None:
+        super().__init__(batches)
+        self.batches = batches
+
+    def __str__(self) -> str:
+        kept = "1 batch of an attack is" if self.batches == 1 else f"{self.batches} batches of attacks are"
+        return f"interrupted; {kept} kept for a month, and the same evaluation again goes on from there"
 
 
 class NotFinite(ValueError):
