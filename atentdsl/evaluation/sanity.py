@@ -26,7 +26,9 @@ from atentdsl.runtime.modes import mode_kept
 from atentdsl.runtime.streams import Streams, key
 
 QUERIES = 500
-"""Of Square, for each image: a tenth of AutoAttack's, which tells masked gradients well enough."""
+"""Of Square, for each image: a tenth of AutoAttack's, which as a rule tells that it breaks nothing of its own."""
+LONGER = 10
+"""As often as many, where some image fell to these alone. Square only ever breaks more, so that no verdict is lost."""
 DRAWS = 100
 """Of random noise, for each image: as many passes as 50 steps of gradients take, forward and backward."""
 FEWER_STEPS = (1, 10)
@@ -70,7 +72,8 @@ def sanity(
 ) -> tuple[Check, ...]:
     """The checks that a network with honest gradients passes; white-box is 50 steps of `whitebox.pgd`, from one start.
 
-        black-box    Square (Andriushchenko et al., 2020) is not stronger than white-box
+        black-box    Square (Andriushchenko et al., 2020) is not stronger than white-box; where it breaks an image that
+                     white-box does not, it is asked again with ten times the queries
         transfer     nor is white-box against another network, if one is given
         unbounded    of three restarts of white-box in the whole box no image withstands all
         more-steps   1 step and 10 are not stronger than the 50
@@ -84,7 +87,7 @@ def sanity(
         model, images, seed, batch, between: as for `answers`.
         recipe: has the ball that is evaluated.
         source: another network of the same inputs and classes, whose perturbations are tried on this one.
-        queries: of Square, for each image.
+        queries: of Square, for each image, in its first attempt.
         draws: of noise, for each image.
 
     Returns:
@@ -121,11 +124,17 @@ def sanity(
     held = found([*alone, *[box.withstands] * BOX_RESTARTS], order)
     made = {"attack": white.settings()}
     checks = []
-    try:
-        (stands,) = found([_square(ball, images.classes, queries).withstands])
-        checks.append(_not_stronger("black-box", "square", white.name, stands, held[0], {**made, "queries": queries}))
-    except UnsuitedAttack as error:
-        checks.append(Check("black-box", None, {**made, "queries": queries, "why": str(error)}))
+
+    def black_box(queries: int) -> Check:
+        said = {**made, "queries": queries}
+        try:
+            (stands,) = found([_square(ball, images.classes, queries).withstands])
+        except UnsuitedAttack as error:
+            return Check("black-box", None, {**said, "why": str(error)})
+        return _not_stronger("black-box", "square", white.name, stands, held[0], said)
+
+    first = black_box(queries)
+    checks.append(black_box(LONGER * queries) if first.passed and first.figures["first_only"] else first)
     if source is not None:
         (stands,) = found([transferred(source, white)])
         checks.append(_not_stronger("transfer", "transfer", white.name, stands, held[0], made))

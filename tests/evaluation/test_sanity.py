@@ -71,6 +71,18 @@ def test_a_network_without_gradients_fails_by_square_by_noise_and_without_bounds
     assert found["black-box"].report()["square_accuracy"] < found["black-box"].report()["pgd-50_accuracy"]
 
 
+def test_few_queries_that_break_an_image_of_their_own_are_followed_by_ten_times_as_many(masked):
+    """Five are not beyond chance; fifty are. Where the first break nothing of their own, no more are asked for."""
+    found = checked(*masked, queries=5)["black-box"]
+    assert found.passed is False
+    assert found.figures["queries"] == 50
+    short = checked(*masked, module=edited(sanity, "black_box(LONGER * queries)", "black_box(queries)"), queries=5)
+    assert short["black-box"].passed is True
+    assert 0 < short["black-box"].figures["first_only"] < found.figures["first_only"]
+    honest = checked(*linear(120), queries=5)["black-box"]
+    assert (honest.passed, honest.figures["queries"], honest.figures["first_only"]) == (True, 5, 0)
+
+
 def test_the_images_that_stand_in_the_whole_box_are_those_named():
     """Of a network that answers 1 whatever it is shown, the images of class 1 stand, and no others."""
 
