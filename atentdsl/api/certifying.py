@@ -92,9 +92,9 @@ def certify(
     from atentdsl.evaluation.certification import Smoothing
     from atentdsl.reporting.certified import steps
     from atentdsl.runtime import devices
+    from atentdsl.runtime.data import tensors_sha256
     from atentdsl.runtime.directory import RunDirectory
     from atentdsl.runtime.errors import NotCertifiable
-    from atentdsl.runtime.network import weights_sha256
 
     smoothing = Smoothing(sigma, n0, n, alpha)
     if any(not radius >= 0 for radius in radii):
@@ -123,7 +123,7 @@ def certify(
         "images": len(images),
         "data": checked.data.name if images.name is None else images.name,
         "data_sha256": images.digest(),
-        "weights_sha256": weights_sha256(network),
+        "weights_sha256": tensors_sha256(dict(sorted(network.state_dict().items()))),
         "device": chosen.type,
     }
     if data is not None:

@@ -71,11 +71,11 @@ def certify_intervals(
     from atentdsl.evaluation.proofs import proofs
     from atentdsl.reporting import certified
     from atentdsl.runtime import devices
+    from atentdsl.runtime.data import tensors_sha256
     from atentdsl.runtime.directory import RunDirectory, write_atomically
     from atentdsl.runtime.errors import NotCertifiable
     from atentdsl.runtime.interruption import interruptions_heeded
     from atentdsl.runtime.manifest import versions
-    from atentdsl.runtime.network import weights_sha256
 
     place = subject.path if isinstance(subject, Run) else subject
     run = RunDirectory.open(Path(place)) if isinstance(place, str | Path) and Path(place).is_dir() else None
@@ -103,7 +103,7 @@ def certify_intervals(
         "split": subjects.GIVEN if data is not None else split,
         "data": subjects.GIVEN if data is not None else images.name or checked.data.name,
         "data_sha256": images.digest(),
-        "weights_sha256": weights_sha256(network),
+        "weights_sha256": tensors_sha256(dict(sorted(network.state_dict().items()))),
         "device": chosen.type,
         "versions": versions(),
         **found,

@@ -17,7 +17,7 @@ import PIL.Image
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch.utils.data import Dataset
 
@@ -27,8 +27,22 @@ __all__ = [
     "from_dataset",
     "generator",
     "hold_out",
+    "tensors_sha256",
     "unit",
 ]
+
+
+def tensors_sha256(named: Mapping[str, torch.Tensor]) -> str:
+    """Hash (sha256) names, dtypes, shapes and bytes of tensors in this order, wherever they are stored.
+
+    >>> tensors_sha256({})[:8]
+    'e3b0c442'
+    """
+    seen = hashlib.sha256()
+    for name, tensor in named.items():
+        seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        seen.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return seen.hexdigest()
 
 
 @attrs.frozen(eq=False)
@@ -93,11 +107,7 @@ class Images:
 
     def digest(self) -> str:
         """Hash (sha256) shapes, dtypes and bytes of images and labels, wherever they are stored."""
-        seen = hashlib.sha256()
-        for name, tensor in (("x", self.x), ("y", self.y)):
-            seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            seen.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return seen.hexdigest()
+        return tensors_sha256({"x": self.x, "y": self.y})
 
 
 @attrs.frozen(eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
@@ -153,19 +152,6 @@ def clean_logits(
     """
     with torch.no_grad(), _in_mode(model, mode):
         return _logits(model, x, x, rng, mode, noise, average)
-
-
-def weights_sha256(network: nn.Module) -> str:
-    """sha256 of the network's parameters and buffers, with their names.
-
-    >>> weights_sha256(nn.Identity())[:8]
-    'e3b0c442'
-    """
-    seen = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        seen.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return seen.hexdigest()
 
 
 @contextmanager
