@@ -26,9 +26,10 @@ from atentdsl.runtime.modes import mode_kept
 from atentdsl.runtime.streams import Streams, key
 
 QUERIES = 500
-"""Of Square, for each image: a tenth of AutoAttack's, which as a rule tells that it breaks nothing of its own."""
+"""Of Square, for each image, at first: a tenth of AutoAttack's."""
 LONGER = 10
-"""As often as many, where some image fell to these alone. Square only ever breaks more, so that no verdict is lost."""
+"""So many times as many where some image fell to these alone. Where none did, more of them might still find one: what is
+spared is the time of most honest networks."""
 DRAWS = 100
 """Of random noise, for each image: as many passes as 50 steps of gradients take, forward and backward."""
 FEWER_STEPS = (1, 10)
