@@ -28,8 +28,8 @@ from atentdsl.runtime.streams import Streams, key
 QUERIES = 500
 """Of Square, for each image, at first: a tenth of AutoAttack's."""
 LONGER = 10
-"""So many times as many where some image fell to these alone. Where none did, more of them might still find one: what is
-spared is the time of most honest networks."""
+"""So many times as many where some image fell to these alone. Where none did, more might still find one; what is spared
+is the time of most honest networks."""
 DRAWS = 100
 """Of random noise, for each image: as many passes as 50 steps of gradients take, forward and backward."""
 FEWER_STEPS = (1, 10)
