@@ -43,6 +43,18 @@ class Unfinished:
         path: the file, which need not be there.
         known: the answers, by the digests of what was asked: a character an image, `1` where it withstood.
         taken: how many were not asked for again.
+
+    >>> import tempfile
+    >>> def attack(model, x, y, seed):  # too quick to be kept
+    ...     return y == 0
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     unfinished = Unfinished.of({"recipe": "sgd"}, Path(folder))
+    ...     unfinished.known["7 " + tensors_sha256({"x": torch.zeros(2, 3), "y": torch.tensor([0, 1])})] = "01"
+    ...     remembered = unfinished.remember(attack)
+    ...     for seed in (7, 8):
+    ...         print(remembered(nn.Identity(), torch.zeros(2, 3), torch.tensor([0, 1]), seed), unfinished.taken)
+    tensor([False,  True]) 1
+    tensor([ True, False]) 1
     """
 
     path: Path
